@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * The one description of everything that kernel and user space share: marks, verdicts, reasons, map keys and values.
+ * Included by the eBPF programs; src/core/abi.generated.ts is generated from it (scripts/gen-abi.ts), so keep the shape
+ * that the generator reads: `#define L7_NAME value`, `enum l7_x { L7_X_NAME = n, // doc }`, `struct l7_x { fixed-width fields };`.
+ *
+ * Byte order: addresses, ports and everything copied from a packet are in network order; all other integers are in
+ * host order. No implicit padding: every struct says its padding, user space zeroes it.
+ */
+#ifndef L7EGG_ABI_H
+#define L7EGG_ABI_H
+
+/* Changes with every incompatible change below; pinned maps of another version are never adopted. */
+#define L7_ABI_VERSION 1
+
+/* Default sizes of the maps; user space overrides them before the object is loaded. */
+#define L7_MAX_CIDRS 131072
+#define L7_MAX_NAMES 262144
+#define L7_MAX_BINDINGS 262144
+#define L7_MAX_FLOWS 524288
+#define L7_MAX_POLICIES 1024
+#define L7_MAX_INTERFACES 1024
+#define L7_MAX_SOURCES 16384
+#define L7_MAX_PORT_SETS 1024
+#define L7_MAX_EVENT_BYTES 1048576
+
+/* Ranges in one port set, IPv6 extension headers walked, bytes of a packet copied into an event. */
+#define L7_PORT_RANGES 16
+#define L7_MAX_EXT_HEADERS 8
+#define L7_EVENT_SNAP 128
+
+/* What a classifier says of a packet. The low two bits are also the value put in the mark (see l7_config.mark_shift). */
+enum l7_verdict {
+	L7_VERDICT_NONE = 0, // not ours: not governed, or not egress; passes untouched
+	L7_VERDICT_INSPECT = 1, // user space must judge it: netfilter sends it to the NFQUEUE
+	L7_VERDICT_PENDING = 2, // part of a handshake that carries nothing to judge: passes, decides nothing
+	L7_VERDICT_ALLOW = 3, // decided: passes
+	L7_VERDICT_DENY = 4, // decided: dropped, counted, reported
+};
+
+/* Why. One list for counters, events, logs, metrics and `explain`. Numbers are never reused. */
+enum l7_reason {
+	L7_REASON_NONE = 0, // no reason: nothing was decided
+	L7_REASON_NOT_GOVERNED = 1, // source is in no policy
+	L7_REASON_NOT_EGRESS = 2, // would not leave by the governed interface
+	L7_REASON_ALLOW_CIDR = 3, // destination is in an allowed CIDR
+	L7_REASON_ALLOW_ADDRESS = 4, // destination was learned for an allowed name and the address alone decides
+	L7_REASON_ALLOW_NAME = 5, // the name on the wire is allowed (and bound to the address where the policy asks for it)
+	L7_REASON_ALLOW_QUERY = 6, // DNS query for an allowed name to a trusted resolver
+	L7_REASON_ALLOW_ANSWER = 7, // DNS answer released to its client
+	L7_REASON_ALLOW_FLOW = 8, // cached verdict of an allowed flow
+	L7_REASON_ALLOW_REPLY = 9, // reply of a connection that was opened from outside
+	L7_REASON_ALLOW_FAIL_OPEN = 10, // let through because the policy says failMode: open
+	L7_REASON_PENDING = 11, // handshake of a flow that its first payload will decide
+	L7_REASON_INSPECT = 12, // climbed to user space
+
+	L7_REASON_DENY_CIDR = 32, // destination is in a denied CIDR
+	L7_REASON_PORT = 33, // destination is allowed, this port or protocol isn't
+	L7_REASON_UNLEARNED = 34, // destination is in no allowed CIDR and this client learned it for no allowed name
+	L7_REASON_EXPIRED = 35, // destination was learned, but its time to live is over
+	L7_REASON_QUIC = 36, // QUIC (udp/443) to a name: not inspected, so that clients fall back to TCP
+	L7_REASON_PROTOCOL = 37, // protocol that is never allowed by name (GRE, SCTP, ICMP other than echo, ...)
+	L7_REASON_FRAGMENT = 38, // fragment that was not reassembled
+	L7_REASON_EXT_HEADER = 39, // IPv6 extension headers: too many, routing type 0, or unreadable
+	L7_REASON_MALFORMED = 40, // headers don't parse or contradict each other
+	L7_REASON_NOT_INSPECTED = 41, // reached the gate without the verdict it was sent to ask for (rules flushed?)
+	L7_REASON_NO_POLICY = 42, // interface is governed but its policy is missing
+	L7_REASON_NO_NAME = 43, // no name where one belongs (no SNI, no Host, not TLS or HTTP on a name port)
+	L7_REASON_NAME_DENIED = 44, // the name on the wire is in no rule
+	L7_REASON_NAME_IP_MISMATCH = 45, // the name is allowed, but this client did not learn this address for it
+	L7_REASON_HELLO_MALFORMED = 46, // ClientHello or request head that breaks its grammar, or is ambiguous
+	L7_REASON_HELLO_TOO_LARGE = 47, // first bytes of the flow exceed the documented bound
+	L7_REASON_HELLO_TIMEOUT = 48, // first bytes of the flow did not complete in time
+	L7_REASON_OVERLAP = 49, // TCP segments overlap and disagree
+	L7_REASON_REWRITTEN = 50, // judged bytes were sent again with other content before the server acknowledged them
+	L7_REASON_MID_FLOW = 51, // flow was picked up in the middle and can't be proven allowed
+	L7_REASON_CHECKSUM = 52, // bad TCP, UDP or IP checksum: the receiver would drop it, so it must not decide
+	L7_REASON_OVERLOAD = 53, // a table or queue in user space is full
+	L7_REASON_INTERNAL = 54, // exception or time-out in user space
+	L7_REASON_DNS_NAME = 55, // DNS query for a name that is in no rule
+	L7_REASON_DNS_MALFORMED = 56, // DNS message that breaks its grammar, or is more than one plain question
+	L7_REASON_DNS_UNSOLICITED = 57, // DNS answer that matches no outstanding query of this client
+	L7_REASON_DNS_REBIND = 58, // address in an answer points into a private or special range: not learned
+	L7_REASON_DNS_CHAIN = 59, // record in an answer is not on the chain from the question: not learned
+	L7_REASON_HTTP2_PRIOR = 60, // HTTP/2 with prior knowledge: not inspected in clear text
+	L7_REASON_MULTICAST_EGRESS = 61, // reserved for multicast that would be routed out
+
+	L7_REASON_MAP_FULL = 96, // counter only: an entry could not be stored; the packet was denied or the flow not cached
+	L7_REASON_EVENTS_LOST = 97, // counter only: events suppressed by the rate limit or a full ring
+	L7_REASON_MAX = 128, // size of the counters map
+};
+
+enum l7_verify {
+	L7_VERIFY_DNS = 0, // a learned address is enough
+	L7_VERIFY_SNI = 1, // the name on the wire is enough
+	L7_VERIFY_BOTH = 2, // the name on the wire, and learned for this address by this client
+};
+
+/* How a client is recognised on an interface; the 16 bytes of `client` in the keys below. */
+enum l7_client_by {
+	L7_CLIENT_BY_MAC = 0, // {ifindex (4, host order), 0 0, MAC (6), 0 0 0 0}: one host, all its IPv4 and IPv6 addresses
+	L7_CLIENT_BY_ADDRESS = 1, // source address, IPv4 as ::ffff:a.b.c.d
+	L7_CLIENT_BY_INTERFACE = 2, // {ifindex (4, host order), 12 zero bytes}: all that is behind it; this box itself is ifindex 0
+};
+
+enum l7_hook {
+	L7_HOOK_CLASSIFY = 0, // TC ingress on a LAN interface
+	L7_HOOK_OUTPUT = 1, // socket filter in iptables OUTPUT
+	L7_HOOK_GATE = 2, // TC egress on eface
+};
+
+/* Key 0 of map `config` (array of 1). */
+struct l7_config {
+	__u32 mark_mask; // two neighbouring bits, e.g. 0x30
+	__u32 mark_shift; // position of the lower one, e.g. 4
+	__u32 generation; // a cached flow of another generation is a miss
+	__u32 fail_open; // 1: the gate lets INSPECT-marked packets pass (failMode: open)
+	__u32 events_per_second; // budget of each CPU; 0 = no events
+	__u32 flow_idle_tcp; // seconds without a packet after which a cached TCP flow is a miss
+	__u32 flow_idle_other; // the same for UDP, ICMP echo and the rest
+	__u32 flow_idle_deny; // the same for denied flows
+	__u8 hash_seed[16]; // key of the name hash in `bindings`
+};
+
+/* Map `interfaces` (hash): __u32 ifindex -> l7_interface. ifindex 0 is this box itself. */
+struct l7_interface {
+	__u32 policy; // policy of what comes in here, unless `sources` says otherwise
+	__u8 client_by; // enum l7_client_by
+	__u8 has_sources; // 1: look up `sources` first
+	__u8 default_governed; // 1: sources not in `sources` get `policy`; 0: they are not governed
+	__u8 l3; // 1: no Ethernet header (tun, wg, ppp)
+};
+
+/* Map `egress` (hash): __u32 ifindex -> __u32 1. The governed ways out (eface). */
+
+/* Map `sources` (LPM trie): l7_source_key -> __u32 policy. prefixlen counts ifindex (32) and address (128, IPv4 as ::ffff:a.b.c.d). */
+struct l7_source_key {
+	__u32 prefixlen;
+	__u32 ifindex;
+	__u8 addr[16];
+};
+
+/* Map `policies` (array): __u32 policy id -> l7_policy. Id 0 is never used. */
+struct l7_policy {
+	__u8 present; // 0: governed without a policy: everything is denied (L7_REASON_NO_POLICY)
+	__u8 verify; // enum l7_verify
+	__u8 pad[2];
+	__u32 name_ports; // port set: where a name on the wire belongs (defaults tcp 80,443,8080,8443, udp 443)
+};
+
+/*
+ * Map `cidr4`, `cidr6` (LPM trie): key -> l7_cidr. prefixlen counts policy (32) and address.
+ * User space has pushed shorter prefixes down, so the longest match alone decides: `ports` lists, most specific rule first,
+ * which (protocol, port) is decided how. No range matches: L7_REASON_PORT if `strict`, else as if there were no entry.
+ */
+struct l7_cidr4_key {
+	__u32 prefixlen;
+	__u32 policy;
+	__u8 addr[4];
+};
+struct l7_cidr6_key {
+	__u32 prefixlen;
+	__u32 policy;
+	__u8 addr[16];
+};
+struct l7_cidr {
+	__u8 verdict; // ALLOW, DENY: for every protocol and port. NONE: ask `ports`
+	__u8 strict; // see above
+	__u8 pad[2];
+	__u32 rule; // rule of the verdict (ranges carry their own)
+	__u32 ports; // key in `port_sets`, used if verdict is NONE
+};
+
+/* Map `port_sets` (array): __u32 -> l7_port_set. Set 0 is empty. First range that matches decides. */
+struct l7_port_range {
+	__u8 proto; // IP protocol; 0 = any
+	__u8 verdict; // ALLOW, DENY or INSPECT (INSPECT: a trusted resolver's port 53)
+	__u8 pad[2];
+	__u16 low; // host order; ignored where the protocol has no ports
+	__u16 high;
+	__u32 rule;
+};
+struct l7_port_set {
+	__u32 count;
+	struct l7_port_range ranges[L7_PORT_RANGES];
+};
+
+/* Map `names4`, `names6` (hash; full: the address is not learned, counted as MAP_FULL): addresses learned from DNS. key -> l7_name. */
+struct l7_name4_key {
+	__u32 policy;
+	__u8 client[16];
+	__u8 addr[4];
+};
+struct l7_name6_key {
+	__u32 policy;
+	__u8 client[16];
+	__u8 addr[16];
+};
+#define L7_NAME_SHARED 1 /* flag: more than one name was seen on this address */
+struct l7_name {
+	__u64 expires_ns; // CLOCK_MONOTONIC; an entry past it counts as expired
+	__u32 rule;
+	__u32 ports; // port set: where the name's rule allows to go; 0 = everywhere
+	__u32 flags;
+	__u32 pad;
+};
+
+/* Map `bindings` (hash; full: as above): which name an address was learned for. Written together with names4/6. key -> l7_binding. */
+struct l7_binding_key {
+	__u32 policy;
+	__u8 client[16];
+	__u8 addr[16]; // IPv4 as ::ffff:a.b.c.d
+	__u8 name_hash[16];
+};
+struct l7_binding {
+	__u64 expires_ns;
+	__u32 rule;
+	__u32 pad;
+};
+
+/* Map `flows` (LRU hash; full: the longest unused entry goes, its flow is judged anew): key -> l7_flow. Addresses and ports as the client sent them. */
+struct l7_flow_key {
+	__u8 src[16]; // IPv4 as ::ffff:a.b.c.d
+	__u8 dst[16];
+	__u16 sport; // network order; ICMP echo: identifier in both
+	__u16 dport;
+	__u8 proto;
+	__u8 pad[3];
+	__u32 policy;
+};
+#define L7_FLOW_FINAL 1 /* flag: the server acknowledged all judged bytes (or nothing was judged) */
+#define L7_FLOW_BY_HELLO 2 /* flag: the name on the wire decided; a new SYN must be judged anew */
+struct l7_flow {
+	__u64 last_seen_ns;
+	__u64 packets; // from the client
+	__u64 bytes;
+	__u64 reply_packets; // from the server, counted where the watcher is attached
+	__u64 reply_bytes;
+	__u32 generation;
+	__u32 rule;
+	__u32 judged_start; // TCP sequence numbers, host order: [start, end) was judged
+	__u32 judged_end;
+	__u8 verdict; // ALLOW or DENY
+	__u8 reason; // enum l7_reason
+	__u8 flags;
+	__u8 pad[5];
+};
+
+/* Map `counters` (per-CPU array of L7_REASON_MAX): __u32 reason -> l7_counter. */
+struct l7_counter {
+	__u64 packets;
+	__u64 bytes;
+};
+
+/* Map `events` (ring buffer): denied packets, and the first packet of each flow that the kernel allowed. */
+struct l7_event {
+	__u64 time_ns;
+	__u32 ifindex; // where the packet came in; 0 = this box
+	__u32 policy;
+	__u32 rule;
+	__u32 wire_len; // length of the packet from the network header
+	__u16 snap_len; // bytes of it in `data`
+	__u8 verdict;
+	__u8 reason;
+	__u8 hook; // enum l7_hook
+	__u8 family; // 4 or 6
+	__u8 pad[2];
+	__u8 client[16];
+	__u8 data[L7_EVENT_SNAP]; // from the network header
+};
+
+#endif

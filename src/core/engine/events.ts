@@ -1,0 +1,76 @@
+/**
+ * What happened: the engine's only input. Times are milliseconds of CLOCK_MONOTONIC (the clock that eBPF reads).
+ * Buffers belong to the caller and are valid only during the call; the engine copies what it keeps.
+ */
+import type { Addr } from "../net/address.js";
+
+/** Where netfilter handed the packet over. */
+export type Hook = "forward" | "input" | "output";
+
+/**
+ * Who a client is (`enum l7_client_by` in the ABI): 16 bytes as a latin1 string. Opaque to the engine: compared, stored, put into keys.
+ */
+export type ClientId = string & { readonly __brand: "ClientId" };
+
+/** One packet that waits in an NFQUEUE for its verdict. Exactly one verdict must be given for each `id`. */
+export interface PacketEvent {
+  readonly type: "packet";
+  /** Handle that the edge uses to give the verdict: queue and kernel packet id. */
+  readonly id: PacketId;
+  readonly hook: Hook;
+  /** Interface it came in by; 0 for this box's own packets. */
+  readonly ifindexIn: number;
+  /** Interface it would leave by; 0 for packets to this box. */
+  readonly ifindexOut: number;
+  /** The whole skb mark. */
+  readonly mark: number;
+  /** Who sent it, if it comes from a client; undefined if it goes to one (a DNS answer). */
+  readonly client: ClientId | undefined;
+  /** Policy that governs the sender (for an answer: undefined). */
+  readonly policy: number | undefined;
+  /** From the network header, at most the queue's copy range. */
+  readonly bytes: Uint8Array;
+  /** Length of the packet on the wire; larger than bytes.length if the copy was cut. */
+  readonly wireLength: number;
+  /** The checksum is still to be filled in by the hardware (NFQA_SKB_INFO CSUMNOTREADY): don't verify it. */
+  readonly checksumPending: boolean;
+}
+
+export type PacketId = number & { readonly __brand: "PacketId" };
+
+/** A packet that eBPF decided without asking: denied, or the first of an allowed flow (`struct l7_event`). */
+export interface KernelDecisionEvent {
+  readonly type: "kernelDecision";
+  readonly verdict: "allow" | "deny";
+  readonly reason: number;
+  readonly rule: number;
+  readonly policy: number;
+  readonly client: ClientId;
+  readonly ifindexIn: number;
+  /** First bytes of the packet from the network header. */
+  readonly bytes: Uint8Array;
+  readonly wireLength: number;
+}
+
+/** An address that a previous run of this instance learned and that is still valid. Give these before the first packet. */
+export interface RestoredEvent {
+  readonly type: "restored";
+  readonly policy: number;
+  readonly client: ClientId;
+  readonly name: string;
+  readonly address: Addr;
+  readonly chain: readonly string[];
+  readonly expires: number;
+}
+
+/** Time passed. Give one at the time that `Engine.nextDeadline()` says. */
+export interface TickEvent {
+  readonly type: "tick";
+}
+
+/** The gateway stops: every packet still held gets its verdict. */
+export interface ShutdownEvent {
+  readonly type: "shutdown";
+}
+
+export type Event = PacketEvent | KernelDecisionEvent | RestoredEvent | TickEvent | ShutdownEvent;
