@@ -222,8 +222,8 @@ struct l7_binding {
 struct l7_flow_key {
 	__u8 src[16]; // IPv4 as ::ffff:a.b.c.d
 	__u8 dst[16];
-	__u16 sport; // network order; ICMP echo: identifier in both
-	__u16 dport;
+	__be16 sport; // ICMP echo: identifier in both
+	__be16 dport;
 	__u8 proto;
 	__u8 pad[3];
 	__u32 policy;

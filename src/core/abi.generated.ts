@@ -1,0 +1,1139 @@
+/**
+ * Generated from bpf/l7egg_abi.h by scripts/gen-abi.ts; change the header, never this file.
+ *
+ * `encodeX` writes one record into `target` (default: a new buffer) at `offset` (default 0) and returns `target`; padding is zeroed.
+ * Integers are little-endian, as every machine that Node and this eBPF object run on is; `sport` and `dport` are given in host order and
+ * written in network order. Byte arrays must have exactly their length (RangeError else); arrays of records may be shorter, the rest is zeroed.
+ */
+
+export const ABI_VERSION = 1;
+export const MAX_CIDRS = 131072;
+export const MAX_NAMES = 262144;
+export const MAX_BINDINGS = 262144;
+export const MAX_FLOWS = 524288;
+export const MAX_POLICIES = 1024;
+export const MAX_INTERFACES = 1024;
+export const MAX_SOURCES = 16384;
+export const MAX_PORT_SETS = 1024;
+export const MAX_EVENT_BYTES = 1048576;
+export const PORT_RANGES = 16;
+export const MAX_EXT_HEADERS = 8;
+export const EVENT_SNAP = 128;
+/** flag: more than one name was seen on this address */
+export const NAME_SHARED = 1;
+/** flag: the server acknowledged all judged bytes (or nothing was judged) */
+export const FLOW_FINAL = 1;
+/** flag: the name on the wire decided; a new SYN must be judged anew */
+export const FLOW_BY_HELLO = 2;
+
+/** What a classifier says of a packet. The low two bits are also the value put in the mark (see l7_config.mark_shift). */
+export const Verdict = {
+  /** not ours: not governed, or not egress; passes untouched */
+  NONE: 0,
+  /** user space must judge it: netfilter sends it to the NFQUEUE */
+  INSPECT: 1,
+  /** part of a handshake that carries nothing to judge: passes, decides nothing */
+  PENDING: 2,
+  /** decided: passes */
+  ALLOW: 3,
+  /** decided: dropped, counted, reported */
+  DENY: 4,
+} as const;
+export type Verdict = (typeof Verdict)[keyof typeof Verdict];
+
+const verdictNames = new Map<number, string>([
+  [0, "none"],
+  [1, "inspect"],
+  [2, "pending"],
+  [3, "allow"],
+  [4, "deny"],
+]);
+const verdictDocs = new Map<number, string>([
+  [0, "not ours: not governed, or not egress; passes untouched"],
+  [1, "user space must judge it: netfilter sends it to the NFQUEUE"],
+  [2, "part of a handshake that carries nothing to judge: passes, decides nothing"],
+  [3, "decided: passes"],
+  [4, "decided: dropped, counted, reported"],
+]);
+
+/** Its name as people read it, kebab case; `verdict-N` for a number that this version doesn't know. */
+export function verdictName(code: number): string {
+  return verdictNames.get(code) ?? `verdict-${code}`;
+}
+
+/** One line that explains it; empty for a number that this version doesn't know. */
+export function verdictDoc(code: number): string {
+  return verdictDocs.get(code) ?? "";
+}
+
+/** Why. One list for counters, events, logs, metrics and `explain`. Numbers are never reused. */
+export const Reason = {
+  /** no reason: nothing was decided */
+  NONE: 0,
+  /** source is in no policy */
+  NOT_GOVERNED: 1,
+  /** would not leave by the governed interface */
+  NOT_EGRESS: 2,
+  /** destination is in an allowed CIDR */
+  ALLOW_CIDR: 3,
+  /** destination was learned for an allowed name and the address alone decides */
+  ALLOW_ADDRESS: 4,
+  /** the name on the wire is allowed (and bound to the address where the policy asks for it) */
+  ALLOW_NAME: 5,
+  /** DNS query for an allowed name to a trusted resolver */
+  ALLOW_QUERY: 6,
+  /** DNS answer released to its client */
+  ALLOW_ANSWER: 7,
+  /** cached verdict of an allowed flow */
+  ALLOW_FLOW: 8,
+  /** reply of a connection that was opened from outside */
+  ALLOW_REPLY: 9,
+  /** let through because the policy says failMode: open */
+  ALLOW_FAIL_OPEN: 10,
+  /** handshake of a flow that its first payload will decide */
+  PENDING: 11,
+  /** climbed to user space */
+  INSPECT: 12,
+  /** destination is in a denied CIDR */
+  DENY_CIDR: 32,
+  /** destination is allowed, this port or protocol isn't */
+  PORT: 33,
+  /** destination is in no allowed CIDR and this client learned it for no allowed name */
+  UNLEARNED: 34,
+  /** destination was learned, but its time to live is over */
+  EXPIRED: 35,
+  /** QUIC (udp/443) to a name: not inspected, so that clients fall back to TCP */
+  QUIC: 36,
+  /** protocol that is never allowed by name (GRE, SCTP, ICMP other than echo, ...) */
+  PROTOCOL: 37,
+  /** fragment that was not reassembled */
+  FRAGMENT: 38,
+  /** IPv6 extension headers: too many, routing type 0, or unreadable */
+  EXT_HEADER: 39,
+  /** headers don't parse or contradict each other */
+  MALFORMED: 40,
+  /** reached the gate without the verdict it was sent to ask for (rules flushed?) */
+  NOT_INSPECTED: 41,
+  /** interface is governed but its policy is missing */
+  NO_POLICY: 42,
+  /** no name where one belongs (no SNI, no Host, not TLS or HTTP on a name port) */
+  NO_NAME: 43,
+  /** the name on the wire is in no rule */
+  NAME_DENIED: 44,
+  /** the name is allowed, but this client did not learn this address for it */
+  NAME_IP_MISMATCH: 45,
+  /** ClientHello or request head that breaks its grammar, or is ambiguous */
+  HELLO_MALFORMED: 46,
+  /** first bytes of the flow exceed the documented bound */
+  HELLO_TOO_LARGE: 47,
+  /** first bytes of the flow did not complete in time */
+  HELLO_TIMEOUT: 48,
+  /** TCP segments overlap and disagree */
+  OVERLAP: 49,
+  /** judged bytes were sent again with other content before the server acknowledged them */
+  REWRITTEN: 50,
+  /** flow was picked up in the middle and can't be proven allowed */
+  MID_FLOW: 51,
+  /** bad TCP, UDP or IP checksum: the receiver would drop it, so it must not decide */
+  CHECKSUM: 52,
+  /** a table or queue in user space is full */
+  OVERLOAD: 53,
+  /** exception or time-out in user space */
+  INTERNAL: 54,
+  /** DNS query for a name that is in no rule */
+  DNS_NAME: 55,
+  /** DNS message that breaks its grammar, or is more than one plain question */
+  DNS_MALFORMED: 56,
+  /** DNS answer that matches no outstanding query of this client */
+  DNS_UNSOLICITED: 57,
+  /** address in an answer points into a private or special range: not learned */
+  DNS_REBIND: 58,
+  /** record in an answer is not on the chain from the question: not learned */
+  DNS_CHAIN: 59,
+  /** HTTP/2 with prior knowledge: not inspected in clear text */
+  HTTP2_PRIOR: 60,
+  /** reserved for multicast that would be routed out */
+  MULTICAST_EGRESS: 61,
+  /** counter only: an entry could not be stored; the packet was denied or the flow not cached */
+  MAP_FULL: 96,
+  /** counter only: events suppressed by the rate limit or a full ring */
+  EVENTS_LOST: 97,
+  /** size of the counters map */
+  MAX: 128,
+} as const;
+export type Reason = (typeof Reason)[keyof typeof Reason];
+
+const reasonNames = new Map<number, string>([
+  [0, "none"],
+  [1, "not-governed"],
+  [2, "not-egress"],
+  [3, "allow-cidr"],
+  [4, "allow-address"],
+  [5, "allow-name"],
+  [6, "allow-query"],
+  [7, "allow-answer"],
+  [8, "allow-flow"],
+  [9, "allow-reply"],
+  [10, "allow-fail-open"],
+  [11, "pending"],
+  [12, "inspect"],
+  [32, "deny-cidr"],
+  [33, "port"],
+  [34, "unlearned"],
+  [35, "expired"],
+  [36, "quic"],
+  [37, "protocol"],
+  [38, "fragment"],
+  [39, "ext-header"],
+  [40, "malformed"],
+  [41, "not-inspected"],
+  [42, "no-policy"],
+  [43, "no-name"],
+  [44, "name-denied"],
+  [45, "name-ip-mismatch"],
+  [46, "hello-malformed"],
+  [47, "hello-too-large"],
+  [48, "hello-timeout"],
+  [49, "overlap"],
+  [50, "rewritten"],
+  [51, "mid-flow"],
+  [52, "checksum"],
+  [53, "overload"],
+  [54, "internal"],
+  [55, "dns-name"],
+  [56, "dns-malformed"],
+  [57, "dns-unsolicited"],
+  [58, "dns-rebind"],
+  [59, "dns-chain"],
+  [60, "http2-prior"],
+  [61, "multicast-egress"],
+  [96, "map-full"],
+  [97, "events-lost"],
+  [128, "max"],
+]);
+const reasonDocs = new Map<number, string>([
+  [0, "no reason: nothing was decided"],
+  [1, "source is in no policy"],
+  [2, "would not leave by the governed interface"],
+  [3, "destination is in an allowed CIDR"],
+  [4, "destination was learned for an allowed name and the address alone decides"],
+  [5, "the name on the wire is allowed (and bound to the address where the policy asks for it)"],
+  [6, "DNS query for an allowed name to a trusted resolver"],
+  [7, "DNS answer released to its client"],
+  [8, "cached verdict of an allowed flow"],
+  [9, "reply of a connection that was opened from outside"],
+  [10, "let through because the policy says failMode: open"],
+  [11, "handshake of a flow that its first payload will decide"],
+  [12, "climbed to user space"],
+  [32, "destination is in a denied CIDR"],
+  [33, "destination is allowed, this port or protocol isn't"],
+  [34, "destination is in no allowed CIDR and this client learned it for no allowed name"],
+  [35, "destination was learned, but its time to live is over"],
+  [36, "QUIC (udp/443) to a name: not inspected, so that clients fall back to TCP"],
+  [37, "protocol that is never allowed by name (GRE, SCTP, ICMP other than echo, ...)"],
+  [38, "fragment that was not reassembled"],
+  [39, "IPv6 extension headers: too many, routing type 0, or unreadable"],
+  [40, "headers don't parse or contradict each other"],
+  [41, "reached the gate without the verdict it was sent to ask for (rules flushed?)"],
+  [42, "interface is governed but its policy is missing"],
+  [43, "no name where one belongs (no SNI, no Host, not TLS or HTTP on a name port)"],
+  [44, "the name on the wire is in no rule"],
+  [45, "the name is allowed, but this client did not learn this address for it"],
+  [46, "ClientHello or request head that breaks its grammar, or is ambiguous"],
+  [47, "first bytes of the flow exceed the documented bound"],
+  [48, "first bytes of the flow did not complete in time"],
+  [49, "TCP segments overlap and disagree"],
+  [50, "judged bytes were sent again with other content before the server acknowledged them"],
+  [51, "flow was picked up in the middle and can't be proven allowed"],
+  [52, "bad TCP, UDP or IP checksum: the receiver would drop it, so it must not decide"],
+  [53, "a table or queue in user space is full"],
+  [54, "exception or time-out in user space"],
+  [55, "DNS query for a name that is in no rule"],
+  [56, "DNS message that breaks its grammar, or is more than one plain question"],
+  [57, "DNS answer that matches no outstanding query of this client"],
+  [58, "address in an answer points into a private or special range: not learned"],
+  [59, "record in an answer is not on the chain from the question: not learned"],
+  [60, "HTTP/2 with prior knowledge: not inspected in clear text"],
+  [61, "reserved for multicast that would be routed out"],
+  [96, "counter only: an entry could not be stored; the packet was denied or the flow not cached"],
+  [97, "counter only: events suppressed by the rate limit or a full ring"],
+  [128, "size of the counters map"],
+]);
+
+/** Its name as people read it, kebab case; `reason-N` for a number that this version doesn't know. */
+export function reasonName(code: number): string {
+  return reasonNames.get(code) ?? `reason-${code}`;
+}
+
+/** One line that explains it; empty for a number that this version doesn't know. */
+export function reasonDoc(code: number): string {
+  return reasonDocs.get(code) ?? "";
+}
+
+export const Verify = {
+  /** a learned address is enough */
+  DNS: 0,
+  /** the name on the wire is enough */
+  SNI: 1,
+  /** the name on the wire, and learned for this address by this client */
+  BOTH: 2,
+} as const;
+export type Verify = (typeof Verify)[keyof typeof Verify];
+
+const verifyNames = new Map<number, string>([
+  [0, "dns"],
+  [1, "sni"],
+  [2, "both"],
+]);
+const verifyDocs = new Map<number, string>([
+  [0, "a learned address is enough"],
+  [1, "the name on the wire is enough"],
+  [2, "the name on the wire, and learned for this address by this client"],
+]);
+
+/** Its name as people read it, kebab case; `verify-N` for a number that this version doesn't know. */
+export function verifyName(code: number): string {
+  return verifyNames.get(code) ?? `verify-${code}`;
+}
+
+/** One line that explains it; empty for a number that this version doesn't know. */
+export function verifyDoc(code: number): string {
+  return verifyDocs.get(code) ?? "";
+}
+
+/** How a client is recognised on an interface; the 16 bytes of `client` in the keys below. */
+export const ClientBy = {
+  /** {ifindex (4, host order), 0 0, MAC (6), 0 0 0 0}: one host, all its IPv4 and IPv6 addresses */
+  MAC: 0,
+  /** source address, IPv4 as ::ffff:a.b.c.d */
+  ADDRESS: 1,
+  /** {ifindex (4, host order), 12 zero bytes}: all that is behind it; this box itself is ifindex 0 */
+  INTERFACE: 2,
+} as const;
+export type ClientBy = (typeof ClientBy)[keyof typeof ClientBy];
+
+const clientByNames = new Map<number, string>([
+  [0, "mac"],
+  [1, "address"],
+  [2, "interface"],
+]);
+const clientByDocs = new Map<number, string>([
+  [0, "{ifindex (4, host order), 0 0, MAC (6), 0 0 0 0}: one host, all its IPv4 and IPv6 addresses"],
+  [1, "source address, IPv4 as ::ffff:a.b.c.d"],
+  [2, "{ifindex (4, host order), 12 zero bytes}: all that is behind it; this box itself is ifindex 0"],
+]);
+
+/** Its name as people read it, kebab case; `client_by-N` for a number that this version doesn't know. */
+export function clientByName(code: number): string {
+  return clientByNames.get(code) ?? `client-by-${code}`;
+}
+
+/** One line that explains it; empty for a number that this version doesn't know. */
+export function clientByDoc(code: number): string {
+  return clientByDocs.get(code) ?? "";
+}
+
+export const Hook = {
+  /** TC ingress on a LAN interface */
+  CLASSIFY: 0,
+  /** socket filter in iptables OUTPUT */
+  OUTPUT: 1,
+  /** TC egress on eface */
+  GATE: 2,
+} as const;
+export type Hook = (typeof Hook)[keyof typeof Hook];
+
+const hookNames = new Map<number, string>([
+  [0, "classify"],
+  [1, "output"],
+  [2, "gate"],
+]);
+const hookDocs = new Map<number, string>([
+  [0, "TC ingress on a LAN interface"],
+  [1, "socket filter in iptables OUTPUT"],
+  [2, "TC egress on eface"],
+]);
+
+/** Its name as people read it, kebab case; `hook-N` for a number that this version doesn't know. */
+export function hookName(code: number): string {
+  return hookNames.get(code) ?? `hook-${code}`;
+}
+
+/** One line that explains it; empty for a number that this version doesn't know. */
+export function hookDoc(code: number): string {
+  return hookDocs.get(code) ?? "";
+}
+
+/** Key 0 of map `config` (array of 1). */
+export interface AbiConfig {
+  /** two neighbouring bits, e.g. 0x30 */
+  readonly markMask: number;
+  /** position of the lower one, e.g. 4 */
+  readonly markShift: number;
+  /** a cached flow of another generation is a miss */
+  readonly generation: number;
+  /** 1: the gate lets INSPECT-marked packets pass (failMode: open) */
+  readonly failOpen: number;
+  /** budget of each CPU; 0 = no events */
+  readonly eventsPerSecond: number;
+  /** seconds without a packet after which a cached TCP flow is a miss */
+  readonly flowIdleTcp: number;
+  /** the same for UDP, ICMP echo and the rest */
+  readonly flowIdleOther: number;
+  /** the same for denied flows */
+  readonly flowIdleDeny: number;
+  /** key of the name hash in `bindings` */
+  readonly hashSeed: Uint8Array;
+}
+
+export const CONFIG_SIZE = 48;
+/** Offset of each field in bytes. */
+export const ConfigOffset = {
+  markMask: 0,
+  markShift: 4,
+  generation: 8,
+  failOpen: 12,
+  eventsPerSecond: 16,
+  flowIdleTcp: 20,
+  flowIdleOther: 24,
+  flowIdleDeny: 28,
+  hashSeed: 32,
+} as const;
+
+export function encodeConfig(value: AbiConfig, target: Buffer = Buffer.alloc(48), offset = 0): Buffer {
+  target.fill(0, offset, offset + 48);
+  const at = view(target, offset, 48);
+  at.setUint32(0, value.markMask, true);
+  at.setUint32(4, value.markShift, true);
+  at.setUint32(8, value.generation, true);
+  at.setUint32(12, value.failOpen, true);
+  at.setUint32(16, value.eventsPerSecond, true);
+  at.setUint32(20, value.flowIdleTcp, true);
+  at.setUint32(24, value.flowIdleOther, true);
+  at.setUint32(28, value.flowIdleDeny, true);
+  putBytes(target, offset + 32, 16, value.hashSeed);
+  return target;
+}
+
+export function decodeConfig(source: Uint8Array, offset = 0): AbiConfig {
+  const at = view(source, offset, 48);
+  return {
+    markMask: at.getUint32(0, true),
+    markShift: at.getUint32(4, true),
+    generation: at.getUint32(8, true),
+    failOpen: at.getUint32(12, true),
+    eventsPerSecond: at.getUint32(16, true),
+    flowIdleTcp: at.getUint32(20, true),
+    flowIdleOther: at.getUint32(24, true),
+    flowIdleDeny: at.getUint32(28, true),
+    hashSeed: getBytes(source, offset + 32, 16),
+  };
+}
+
+/** Map `interfaces` (hash): __u32 ifindex -> l7_interface. ifindex 0 is this box itself. */
+export interface AbiInterface {
+  /** policy of what comes in here, unless `sources` says otherwise */
+  readonly policy: number;
+  /** enum l7_client_by */
+  readonly clientBy: number;
+  /** 1: look up `sources` first */
+  readonly hasSources: number;
+  /** 1: sources not in `sources` get `policy`; 0: they are not governed */
+  readonly defaultGoverned: number;
+  /** 1: no Ethernet header (tun, wg, ppp) */
+  readonly l3: number;
+}
+
+export const INTERFACE_SIZE = 8;
+/** Offset of each field in bytes. */
+export const InterfaceOffset = {
+  policy: 0,
+  clientBy: 4,
+  hasSources: 5,
+  defaultGoverned: 6,
+  l3: 7,
+} as const;
+
+export function encodeInterface(value: AbiInterface, target: Buffer = Buffer.alloc(8), offset = 0): Buffer {
+  target.fill(0, offset, offset + 8);
+  const at = view(target, offset, 8);
+  at.setUint32(0, value.policy, true);
+  at.setUint8(4, value.clientBy);
+  at.setUint8(5, value.hasSources);
+  at.setUint8(6, value.defaultGoverned);
+  at.setUint8(7, value.l3);
+  return target;
+}
+
+export function decodeInterface(source: Uint8Array, offset = 0): AbiInterface {
+  const at = view(source, offset, 8);
+  return {
+    policy: at.getUint32(0, true),
+    clientBy: at.getUint8(4),
+    hasSources: at.getUint8(5),
+    defaultGoverned: at.getUint8(6),
+    l3: at.getUint8(7),
+  };
+}
+
+/** Map `sources` (LPM trie): l7_source_key -> __u32 policy. prefixlen counts ifindex (32) and address (128, IPv4 as ::ffff:a.b.c.d). */
+export interface AbiSourceKey {
+  readonly prefixlen: number;
+  readonly ifindex: number;
+  readonly addr: Uint8Array;
+}
+
+export const SOURCE_KEY_SIZE = 24;
+/** Offset of each field in bytes. */
+export const SourceKeyOffset = {
+  prefixlen: 0,
+  ifindex: 4,
+  addr: 8,
+} as const;
+
+export function encodeSourceKey(value: AbiSourceKey, target: Buffer = Buffer.alloc(24), offset = 0): Buffer {
+  target.fill(0, offset, offset + 24);
+  const at = view(target, offset, 24);
+  at.setUint32(0, value.prefixlen, true);
+  at.setUint32(4, value.ifindex, true);
+  putBytes(target, offset + 8, 16, value.addr);
+  return target;
+}
+
+export function decodeSourceKey(source: Uint8Array, offset = 0): AbiSourceKey {
+  const at = view(source, offset, 24);
+  return {
+    prefixlen: at.getUint32(0, true),
+    ifindex: at.getUint32(4, true),
+    addr: getBytes(source, offset + 8, 16),
+  };
+}
+
+/** Map `policies` (array): __u32 policy id -> l7_policy. Id 0 is never used. */
+export interface AbiPolicy {
+  /** 0: governed without a policy: everything is denied (L7_REASON_NO_POLICY) */
+  readonly present: number;
+  /** enum l7_verify */
+  readonly verify: number;
+  /** port set: where a name on the wire belongs (defaults tcp 80,443,8080,8443, udp 443) */
+  readonly namePorts: number;
+}
+
+export const POLICY_SIZE = 8;
+/** Offset of each field in bytes. */
+export const PolicyOffset = {
+  present: 0,
+  verify: 1,
+  pad: 2,
+  namePorts: 4,
+} as const;
+
+export function encodePolicy(value: AbiPolicy, target: Buffer = Buffer.alloc(8), offset = 0): Buffer {
+  target.fill(0, offset, offset + 8);
+  const at = view(target, offset, 8);
+  at.setUint8(0, value.present);
+  at.setUint8(1, value.verify);
+  at.setUint32(4, value.namePorts, true);
+  return target;
+}
+
+export function decodePolicy(source: Uint8Array, offset = 0): AbiPolicy {
+  const at = view(source, offset, 8);
+  return {
+    present: at.getUint8(0),
+    verify: at.getUint8(1),
+    namePorts: at.getUint32(4, true),
+  };
+}
+
+/** Map `cidr4`, `cidr6` (LPM trie): key -> l7_cidr. prefixlen counts policy (32) and address. User space has pushed shorter prefixes down, so the longest match alone decides: `ports` lists, most specific rule first, which (protocol, port) is decided how. No range matches: L7_REASON_PORT if `strict`, else as if there were no entry. */
+export interface AbiCidr4Key {
+  readonly prefixlen: number;
+  readonly policy: number;
+  readonly addr: Uint8Array;
+}
+
+export const CIDR4_KEY_SIZE = 12;
+/** Offset of each field in bytes. */
+export const Cidr4KeyOffset = {
+  prefixlen: 0,
+  policy: 4,
+  addr: 8,
+} as const;
+
+export function encodeCidr4Key(value: AbiCidr4Key, target: Buffer = Buffer.alloc(12), offset = 0): Buffer {
+  target.fill(0, offset, offset + 12);
+  const at = view(target, offset, 12);
+  at.setUint32(0, value.prefixlen, true);
+  at.setUint32(4, value.policy, true);
+  putBytes(target, offset + 8, 4, value.addr);
+  return target;
+}
+
+export function decodeCidr4Key(source: Uint8Array, offset = 0): AbiCidr4Key {
+  const at = view(source, offset, 12);
+  return {
+    prefixlen: at.getUint32(0, true),
+    policy: at.getUint32(4, true),
+    addr: getBytes(source, offset + 8, 4),
+  };
+}
+
+export interface AbiCidr6Key {
+  readonly prefixlen: number;
+  readonly policy: number;
+  readonly addr: Uint8Array;
+}
+
+export const CIDR6_KEY_SIZE = 24;
+/** Offset of each field in bytes. */
+export const Cidr6KeyOffset = {
+  prefixlen: 0,
+  policy: 4,
+  addr: 8,
+} as const;
+
+export function encodeCidr6Key(value: AbiCidr6Key, target: Buffer = Buffer.alloc(24), offset = 0): Buffer {
+  target.fill(0, offset, offset + 24);
+  const at = view(target, offset, 24);
+  at.setUint32(0, value.prefixlen, true);
+  at.setUint32(4, value.policy, true);
+  putBytes(target, offset + 8, 16, value.addr);
+  return target;
+}
+
+export function decodeCidr6Key(source: Uint8Array, offset = 0): AbiCidr6Key {
+  const at = view(source, offset, 24);
+  return {
+    prefixlen: at.getUint32(0, true),
+    policy: at.getUint32(4, true),
+    addr: getBytes(source, offset + 8, 16),
+  };
+}
+
+export interface AbiCidr {
+  /** ALLOW, DENY: for every protocol and port. NONE: ask `ports` */
+  readonly verdict: number;
+  /** see above */
+  readonly strict: number;
+  /** rule of the verdict (ranges carry their own) */
+  readonly rule: number;
+  /** key in `port_sets`, used if verdict is NONE */
+  readonly ports: number;
+}
+
+export const CIDR_SIZE = 12;
+/** Offset of each field in bytes. */
+export const CidrOffset = {
+  verdict: 0,
+  strict: 1,
+  pad: 2,
+  rule: 4,
+  ports: 8,
+} as const;
+
+export function encodeCidr(value: AbiCidr, target: Buffer = Buffer.alloc(12), offset = 0): Buffer {
+  target.fill(0, offset, offset + 12);
+  const at = view(target, offset, 12);
+  at.setUint8(0, value.verdict);
+  at.setUint8(1, value.strict);
+  at.setUint32(4, value.rule, true);
+  at.setUint32(8, value.ports, true);
+  return target;
+}
+
+export function decodeCidr(source: Uint8Array, offset = 0): AbiCidr {
+  const at = view(source, offset, 12);
+  return {
+    verdict: at.getUint8(0),
+    strict: at.getUint8(1),
+    rule: at.getUint32(4, true),
+    ports: at.getUint32(8, true),
+  };
+}
+
+/** Map `port_sets` (array): __u32 -> l7_port_set. Set 0 is empty. First range that matches decides. */
+export interface AbiPortRange {
+  /** IP protocol; 0 = any */
+  readonly proto: number;
+  /** ALLOW, DENY or INSPECT (INSPECT: a trusted resolver's port 53) */
+  readonly verdict: number;
+  /** host order; ignored where the protocol has no ports */
+  readonly low: number;
+  readonly high: number;
+  readonly rule: number;
+}
+
+export const PORT_RANGE_SIZE = 12;
+/** Offset of each field in bytes. */
+export const PortRangeOffset = {
+  proto: 0,
+  verdict: 1,
+  pad: 2,
+  low: 4,
+  high: 6,
+  rule: 8,
+} as const;
+
+export function encodePortRange(value: AbiPortRange, target: Buffer = Buffer.alloc(12), offset = 0): Buffer {
+  target.fill(0, offset, offset + 12);
+  const at = view(target, offset, 12);
+  at.setUint8(0, value.proto);
+  at.setUint8(1, value.verdict);
+  at.setUint16(4, value.low, true);
+  at.setUint16(6, value.high, true);
+  at.setUint32(8, value.rule, true);
+  return target;
+}
+
+export function decodePortRange(source: Uint8Array, offset = 0): AbiPortRange {
+  const at = view(source, offset, 12);
+  return {
+    proto: at.getUint8(0),
+    verdict: at.getUint8(1),
+    low: at.getUint16(4, true),
+    high: at.getUint16(6, true),
+    rule: at.getUint32(8, true),
+  };
+}
+
+export interface AbiPortSet {
+  readonly count: number;
+  readonly ranges: readonly AbiPortRange[];
+}
+
+export const PORT_SET_SIZE = 196;
+/** Offset of each field in bytes. */
+export const PortSetOffset = {
+  count: 0,
+  ranges: 4,
+} as const;
+
+export function encodePortSet(value: AbiPortSet, target: Buffer = Buffer.alloc(196), offset = 0): Buffer {
+  target.fill(0, offset, offset + 196);
+  const at = view(target, offset, 196);
+  at.setUint32(0, value.count, true);
+  if (value.ranges.length > 16) throw new RangeError(`at most 16 ranges, not ${value.ranges.length}`);
+  value.ranges.forEach((item, i) => encodePortRange(item, target, offset + 4 + i * PORT_RANGE_SIZE));
+  return target;
+}
+
+export function decodePortSet(source: Uint8Array, offset = 0): AbiPortSet {
+  const at = view(source, offset, 196);
+  return {
+    count: at.getUint32(0, true),
+    ranges: Array.from({ length: 16 }, (_, i) => decodePortRange(source, offset + 4 + i * PORT_RANGE_SIZE)),
+  };
+}
+
+/** Map `names4`, `names6` (hash; full: the address is not learned, counted as MAP_FULL): addresses learned from DNS. key -> l7_name. */
+export interface AbiName4Key {
+  readonly policy: number;
+  readonly client: Uint8Array;
+  readonly addr: Uint8Array;
+}
+
+export const NAME4_KEY_SIZE = 24;
+/** Offset of each field in bytes. */
+export const Name4KeyOffset = {
+  policy: 0,
+  client: 4,
+  addr: 20,
+} as const;
+
+export function encodeName4Key(value: AbiName4Key, target: Buffer = Buffer.alloc(24), offset = 0): Buffer {
+  target.fill(0, offset, offset + 24);
+  const at = view(target, offset, 24);
+  at.setUint32(0, value.policy, true);
+  putBytes(target, offset + 4, 16, value.client);
+  putBytes(target, offset + 20, 4, value.addr);
+  return target;
+}
+
+export function decodeName4Key(source: Uint8Array, offset = 0): AbiName4Key {
+  const at = view(source, offset, 24);
+  return {
+    policy: at.getUint32(0, true),
+    client: getBytes(source, offset + 4, 16),
+    addr: getBytes(source, offset + 20, 4),
+  };
+}
+
+export interface AbiName6Key {
+  readonly policy: number;
+  readonly client: Uint8Array;
+  readonly addr: Uint8Array;
+}
+
+export const NAME6_KEY_SIZE = 36;
+/** Offset of each field in bytes. */
+export const Name6KeyOffset = {
+  policy: 0,
+  client: 4,
+  addr: 20,
+} as const;
+
+export function encodeName6Key(value: AbiName6Key, target: Buffer = Buffer.alloc(36), offset = 0): Buffer {
+  target.fill(0, offset, offset + 36);
+  const at = view(target, offset, 36);
+  at.setUint32(0, value.policy, true);
+  putBytes(target, offset + 4, 16, value.client);
+  putBytes(target, offset + 20, 16, value.addr);
+  return target;
+}
+
+export function decodeName6Key(source: Uint8Array, offset = 0): AbiName6Key {
+  const at = view(source, offset, 36);
+  return {
+    policy: at.getUint32(0, true),
+    client: getBytes(source, offset + 4, 16),
+    addr: getBytes(source, offset + 20, 16),
+  };
+}
+
+export interface AbiName {
+  /** CLOCK_MONOTONIC; an entry past it counts as expired */
+  readonly expiresNs: bigint;
+  readonly rule: number;
+  /** port set: where the name's rule allows to go; 0 = everywhere */
+  readonly ports: number;
+  readonly flags: number;
+}
+
+export const NAME_SIZE = 24;
+/** Offset of each field in bytes. */
+export const NameOffset = {
+  expiresNs: 0,
+  rule: 8,
+  ports: 12,
+  flags: 16,
+  pad: 20,
+} as const;
+
+export function encodeName(value: AbiName, target: Buffer = Buffer.alloc(24), offset = 0): Buffer {
+  target.fill(0, offset, offset + 24);
+  const at = view(target, offset, 24);
+  at.setBigUint64(0, value.expiresNs, true);
+  at.setUint32(8, value.rule, true);
+  at.setUint32(12, value.ports, true);
+  at.setUint32(16, value.flags, true);
+  return target;
+}
+
+export function decodeName(source: Uint8Array, offset = 0): AbiName {
+  const at = view(source, offset, 24);
+  return {
+    expiresNs: at.getBigUint64(0, true),
+    rule: at.getUint32(8, true),
+    ports: at.getUint32(12, true),
+    flags: at.getUint32(16, true),
+  };
+}
+
+/** Map `bindings` (hash; full: as above): which name an address was learned for. Written together with names4/6. key -> l7_binding. */
+export interface AbiBindingKey {
+  readonly policy: number;
+  readonly client: Uint8Array;
+  /** IPv4 as ::ffff:a.b.c.d */
+  readonly addr: Uint8Array;
+  readonly nameHash: Uint8Array;
+}
+
+export const BINDING_KEY_SIZE = 52;
+/** Offset of each field in bytes. */
+export const BindingKeyOffset = {
+  policy: 0,
+  client: 4,
+  addr: 20,
+  nameHash: 36,
+} as const;
+
+export function encodeBindingKey(value: AbiBindingKey, target: Buffer = Buffer.alloc(52), offset = 0): Buffer {
+  target.fill(0, offset, offset + 52);
+  const at = view(target, offset, 52);
+  at.setUint32(0, value.policy, true);
+  putBytes(target, offset + 4, 16, value.client);
+  putBytes(target, offset + 20, 16, value.addr);
+  putBytes(target, offset + 36, 16, value.nameHash);
+  return target;
+}
+
+export function decodeBindingKey(source: Uint8Array, offset = 0): AbiBindingKey {
+  const at = view(source, offset, 52);
+  return {
+    policy: at.getUint32(0, true),
+    client: getBytes(source, offset + 4, 16),
+    addr: getBytes(source, offset + 20, 16),
+    nameHash: getBytes(source, offset + 36, 16),
+  };
+}
+
+export interface AbiBinding {
+  readonly expiresNs: bigint;
+  readonly rule: number;
+}
+
+export const BINDING_SIZE = 16;
+/** Offset of each field in bytes. */
+export const BindingOffset = {
+  expiresNs: 0,
+  rule: 8,
+  pad: 12,
+} as const;
+
+export function encodeBinding(value: AbiBinding, target: Buffer = Buffer.alloc(16), offset = 0): Buffer {
+  target.fill(0, offset, offset + 16);
+  const at = view(target, offset, 16);
+  at.setBigUint64(0, value.expiresNs, true);
+  at.setUint32(8, value.rule, true);
+  return target;
+}
+
+export function decodeBinding(source: Uint8Array, offset = 0): AbiBinding {
+  const at = view(source, offset, 16);
+  return {
+    expiresNs: at.getBigUint64(0, true),
+    rule: at.getUint32(8, true),
+  };
+}
+
+/** Map `flows` (LRU hash; full: the longest unused entry goes, its flow is judged anew): key -> l7_flow. Addresses and ports as the client sent them. */
+export interface AbiFlowKey {
+  /** IPv4 as ::ffff:a.b.c.d */
+  readonly src: Uint8Array;
+  readonly dst: Uint8Array;
+  /** ICMP echo: identifier in both */
+  readonly sport: number;
+  readonly dport: number;
+  readonly proto: number;
+  readonly policy: number;
+}
+
+export const FLOW_KEY_SIZE = 44;
+/** Offset of each field in bytes. */
+export const FlowKeyOffset = {
+  src: 0,
+  dst: 16,
+  sport: 32,
+  dport: 34,
+  proto: 36,
+  pad: 37,
+  policy: 40,
+} as const;
+
+export function encodeFlowKey(value: AbiFlowKey, target: Buffer = Buffer.alloc(44), offset = 0): Buffer {
+  target.fill(0, offset, offset + 44);
+  const at = view(target, offset, 44);
+  putBytes(target, offset, 16, value.src);
+  putBytes(target, offset + 16, 16, value.dst);
+  at.setUint16(32, value.sport, false);
+  at.setUint16(34, value.dport, false);
+  at.setUint8(36, value.proto);
+  at.setUint32(40, value.policy, true);
+  return target;
+}
+
+export function decodeFlowKey(source: Uint8Array, offset = 0): AbiFlowKey {
+  const at = view(source, offset, 44);
+  return {
+    src: getBytes(source, offset, 16),
+    dst: getBytes(source, offset + 16, 16),
+    sport: at.getUint16(32, false),
+    dport: at.getUint16(34, false),
+    proto: at.getUint8(36),
+    policy: at.getUint32(40, true),
+  };
+}
+
+export interface AbiFlow {
+  readonly lastSeenNs: bigint;
+  /** from the client */
+  readonly packets: bigint;
+  readonly bytes: bigint;
+  /** from the server, counted where the watcher is attached */
+  readonly replyPackets: bigint;
+  readonly replyBytes: bigint;
+  readonly generation: number;
+  readonly rule: number;
+  /** TCP sequence numbers, host order: [start, end) was judged */
+  readonly judgedStart: number;
+  readonly judgedEnd: number;
+  /** ALLOW or DENY */
+  readonly verdict: number;
+  /** enum l7_reason */
+  readonly reason: number;
+  readonly flags: number;
+}
+
+export const FLOW_SIZE = 64;
+/** Offset of each field in bytes. */
+export const FlowOffset = {
+  lastSeenNs: 0,
+  packets: 8,
+  bytes: 16,
+  replyPackets: 24,
+  replyBytes: 32,
+  generation: 40,
+  rule: 44,
+  judgedStart: 48,
+  judgedEnd: 52,
+  verdict: 56,
+  reason: 57,
+  flags: 58,
+  pad: 59,
+} as const;
+
+export function encodeFlow(value: AbiFlow, target: Buffer = Buffer.alloc(64), offset = 0): Buffer {
+  target.fill(0, offset, offset + 64);
+  const at = view(target, offset, 64);
+  at.setBigUint64(0, value.lastSeenNs, true);
+  at.setBigUint64(8, value.packets, true);
+  at.setBigUint64(16, value.bytes, true);
+  at.setBigUint64(24, value.replyPackets, true);
+  at.setBigUint64(32, value.replyBytes, true);
+  at.setUint32(40, value.generation, true);
+  at.setUint32(44, value.rule, true);
+  at.setUint32(48, value.judgedStart, true);
+  at.setUint32(52, value.judgedEnd, true);
+  at.setUint8(56, value.verdict);
+  at.setUint8(57, value.reason);
+  at.setUint8(58, value.flags);
+  return target;
+}
+
+export function decodeFlow(source: Uint8Array, offset = 0): AbiFlow {
+  const at = view(source, offset, 64);
+  return {
+    lastSeenNs: at.getBigUint64(0, true),
+    packets: at.getBigUint64(8, true),
+    bytes: at.getBigUint64(16, true),
+    replyPackets: at.getBigUint64(24, true),
+    replyBytes: at.getBigUint64(32, true),
+    generation: at.getUint32(40, true),
+    rule: at.getUint32(44, true),
+    judgedStart: at.getUint32(48, true),
+    judgedEnd: at.getUint32(52, true),
+    verdict: at.getUint8(56),
+    reason: at.getUint8(57),
+    flags: at.getUint8(58),
+  };
+}
+
+/** Map `counters` (per-CPU array of L7_REASON_MAX): __u32 reason -> l7_counter. */
+export interface AbiCounter {
+  readonly packets: bigint;
+  readonly bytes: bigint;
+}
+
+export const COUNTER_SIZE = 16;
+/** Offset of each field in bytes. */
+export const CounterOffset = {
+  packets: 0,
+  bytes: 8,
+} as const;
+
+export function encodeCounter(value: AbiCounter, target: Buffer = Buffer.alloc(16), offset = 0): Buffer {
+  target.fill(0, offset, offset + 16);
+  const at = view(target, offset, 16);
+  at.setBigUint64(0, value.packets, true);
+  at.setBigUint64(8, value.bytes, true);
+  return target;
+}
+
+export function decodeCounter(source: Uint8Array, offset = 0): AbiCounter {
+  const at = view(source, offset, 16);
+  return {
+    packets: at.getBigUint64(0, true),
+    bytes: at.getBigUint64(8, true),
+  };
+}
+
+/** Map `events` (ring buffer): denied packets, and the first packet of each flow that the kernel allowed. */
+export interface AbiEvent {
+  readonly timeNs: bigint;
+  /** where the packet came in; 0 = this box */
+  readonly ifindex: number;
+  readonly policy: number;
+  readonly rule: number;
+  /** length of the packet from the network header */
+  readonly wireLen: number;
+  /** bytes of it in `data` */
+  readonly snapLen: number;
+  readonly verdict: number;
+  readonly reason: number;
+  /** enum l7_hook */
+  readonly hook: number;
+  /** 4 or 6 */
+  readonly family: number;
+  readonly client: Uint8Array;
+  /** from the network header */
+  readonly data: Uint8Array;
+}
+
+export const EVENT_SIZE = 176;
+/** Offset of each field in bytes. */
+export const EventOffset = {
+  timeNs: 0,
+  ifindex: 8,
+  policy: 12,
+  rule: 16,
+  wireLen: 20,
+  snapLen: 24,
+  verdict: 26,
+  reason: 27,
+  hook: 28,
+  family: 29,
+  pad: 30,
+  client: 32,
+  data: 48,
+} as const;
+
+export function encodeEvent(value: AbiEvent, target: Buffer = Buffer.alloc(176), offset = 0): Buffer {
+  target.fill(0, offset, offset + 176);
+  const at = view(target, offset, 176);
+  at.setBigUint64(0, value.timeNs, true);
+  at.setUint32(8, value.ifindex, true);
+  at.setUint32(12, value.policy, true);
+  at.setUint32(16, value.rule, true);
+  at.setUint32(20, value.wireLen, true);
+  at.setUint16(24, value.snapLen, true);
+  at.setUint8(26, value.verdict);
+  at.setUint8(27, value.reason);
+  at.setUint8(28, value.hook);
+  at.setUint8(29, value.family);
+  putBytes(target, offset + 32, 16, value.client);
+  putBytes(target, offset + 48, 128, value.data);
+  return target;
+}
+
+export function decodeEvent(source: Uint8Array, offset = 0): AbiEvent {
+  const at = view(source, offset, 176);
+  return {
+    timeNs: at.getBigUint64(0, true),
+    ifindex: at.getUint32(8, true),
+    policy: at.getUint32(12, true),
+    rule: at.getUint32(16, true),
+    wireLen: at.getUint32(20, true),
+    snapLen: at.getUint16(24, true),
+    verdict: at.getUint8(26),
+    reason: at.getUint8(27),
+    hook: at.getUint8(28),
+    family: at.getUint8(29),
+    client: getBytes(source, offset + 32, 16),
+    data: getBytes(source, offset + 48, 128),
+  };
+}
+
+function putBytes(target: Buffer, offset: number, length: number, bytes: Uint8Array): void {
+  if (bytes.length !== length) throw new RangeError(`want ${length} bytes, not ${bytes.length}`);
+  target.set(bytes, offset);
+}
+
+function getBytes(source: Uint8Array, offset: number, length: number): Uint8Array {
+  return new Uint8Array(source.subarray(offset, offset + length));
+}
+
+function view(source: Uint8Array, offset: number, length: number): DataView {
+  if (offset + length > source.length) throw new RangeError(`want ${length} bytes at ${offset}, have ${source.length}`);
+  return new DataView(source.buffer, source.byteOffset + offset, length);
+}
