@@ -1,0 +1,142 @@
+/**
+ * Lint: typescript-eslint's strict, type-aware rules, and the architecture of CONTRIBUTING.md as rules of its own.
+ * `configFor` is exported so that test/scripts/lint.test.ts can hold the same rules against files that break them.
+ */
+import { fileURLToPath } from "node:url";
+import { defineConfig } from "eslint/config";
+import { createTypeScriptImportResolver } from "eslint-import-resolver-typescript";
+import importX from "eslint-plugin-import-x";
+import tseslint from "typescript-eslint";
+
+/** `root`: absolute path of the folder that holds tsconfig.check.json and src/. */
+export function configFor(root) {
+  return defineConfig(
+    { ignores: ["dist/", "build/", "coverage/", "**/node_modules/"] },
+    {
+      files: ["**/*.ts"],
+      extends: [tseslint.configs.strictTypeChecked],
+      languageOptions: { parserOptions: { project: ["tsconfig.check.json"], tsconfigRootDir: root } },
+      linterOptions: { reportUnusedDisableDirectives: "error" },
+      plugins: { "import-x": importX },
+      settings: {
+        "import-x/resolver-next": [createTypeScriptImportResolver({ project: `${root}/tsconfig.check.json` })],
+      },
+      rules: {
+        "import-x/no-restricted-paths": ["error", { basePath: root, zones: layerZones }],
+        "import-x/no-cycle": ["error", { ignoreExternal: true }],
+        "no-restricted-syntax": ["error", onlyNativeLoadsTheAddon],
+        eqeqeq: "error",
+        "@typescript-eslint/consistent-type-imports": ["error", { fixStyle: "separate-type-imports" }],
+        "@typescript-eslint/explicit-module-boundary-types": "error",
+        "@typescript-eslint/no-floating-promises": ["error", { allowForKnownSafeCalls: nodeTestCalls }],
+        "@typescript-eslint/switch-exhaustiveness-check": ["error", { considerDefaultExhaustiveForUnions: true }],
+        // Numbers and booleans in messages are what messages are made of.
+        "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true, allowBoolean: true }],
+        "@typescript-eslint/no-unnecessary-condition": ["error", { allowConstantLoopConditions: "always" }],
+        "@typescript-eslint/no-confusing-void-expression": [
+          "error",
+          { ignoreArrowShorthand: true, ignoreVoidReturningFunctions: true },
+        ],
+        "@typescript-eslint/no-unused-vars": ["error", { argsIgnorePattern: "^_", varsIgnorePattern: "^_" }],
+        // noUncheckedIndexedAccess makes every byte of a packet possibly undefined; `bytes[i]!` after a bounds check is the plain way.
+        "@typescript-eslint/no-non-null-assertion": "off",
+        // Says the same with more words, and fights with noUncheckedIndexedAccess.
+        "@typescript-eslint/non-nullable-type-assertion-style": "off",
+      },
+    },
+    {
+      files: ["src/**/*.ts"],
+      rules: {
+        "no-console": "error",
+        // An exit in the middle of things leaves links, pins and rules behind. Set process.exitCode and return.
+        "no-restricted-properties": ["error", ...exits],
+      },
+    },
+    { files: ["src/cli/**/*.ts"], rules: { "no-console": "off", "no-restricted-properties": "off" } },
+    {
+      // core is sans-io: bytes and a time go in, commands come out.
+      files: ["src/core/**/*.ts"],
+      rules: {
+        "import-x/no-nodejs-modules": ["error", { allow: ["node:buffer", "node:crypto", "node:url"] }],
+        "no-restricted-globals": ["error", ...ioGlobals],
+        "no-restricted-properties": ["error", ...exits, ...chance],
+        "no-restricted-imports": ["error", { paths: ioPackages }],
+      },
+    },
+    // Only src/native knows the addon.
+    { files: ["src/native/**/*.ts"], rules: { "no-restricted-syntax": "off" } },
+    {
+      files: ["test/**/*.ts"],
+      rules: {
+        // Tests hand wrong things to functions on purpose.
+        "@typescript-eslint/no-unsafe-argument": "off",
+        "@typescript-eslint/no-unsafe-assignment": "off",
+        "@typescript-eslint/no-unsafe-member-access": "off",
+        "@typescript-eslint/require-await": "off",
+      },
+    },
+    { files: ["**/*.js"], extends: [tseslint.configs.recommended] },
+  );
+}
+
+/** cli → control, operator → edge → core; edge → native. Each zone: what stands in `target` may not import from `from`. */
+const layerZones = [
+  ["core", ["edge", "native", "control", "operator", "cli"]],
+  ["native", ["core", "edge", "control", "operator", "cli"]],
+  ["edge", ["control", "operator", "cli"]],
+  ["control", ["native", "cli"]],
+  ["operator", ["native", "cli"]],
+  ["cli", ["native"]],
+].map(([target, from]) => ({
+  target: `./src/${target}`,
+  from: from.map((layer) => `./src/${layer}`),
+  message: "The direction is cli → control, operator → edge → core, and edge → native.",
+}));
+
+const onlyNativeLoadsTheAddon = {
+  selector: "Literal[value=/\\.node$/]",
+  message: "Only src/native loads the addon.",
+};
+
+const ioGlobals = [
+  ...["process", "console", "globalThis", "global", "performance", "Date", "fetch", "WebSocket", "crypto"],
+  ...["setTimeout", "setInterval", "setImmediate", "clearTimeout", "clearInterval", "clearImmediate", "queueMicrotask"],
+].map((name) => ({
+  name,
+  message: "core is sans-io: what it needs of the world comes in as an event or an argument.",
+}));
+
+const exits = [
+  { object: "process", property: "exit", message: "Only the cli ends the process." },
+  { object: "process", property: "abort", message: "Only the cli ends the process." },
+];
+
+const chance = [
+  { object: "Math", property: "random", message: "core is deterministic: random bytes are an argument." },
+];
+
+const ioPackages = [
+  ...["pino", "pino-pretty", "commander", "cli-table3", "netlink"].map((name) => ({
+    name,
+    message: "core is sans-io: logging, sockets and command lines belong to the layers above.",
+  })),
+  {
+    name: "node:crypto",
+    importNames: [
+      "randomBytes",
+      "randomFill",
+      "randomFillSync",
+      "randomInt",
+      "randomUUID",
+      "getRandomValues",
+      "webcrypto",
+    ],
+    message: "core is deterministic: random bytes are an argument.",
+  },
+];
+
+/** node:test reports a failing promise of these by itself. */
+const nodeTestCalls = [{ from: "package", name: ["test", "it", "describe", "suite"], package: "node:test" }];
+
+// Last, because it needs everything above.
+export default configFor(fileURLToPath(new URL(".", import.meta.url)));

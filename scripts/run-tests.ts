@@ -1,0 +1,73 @@
+/**
+ * Runs the test files in two phases and prints one report with one summary. First what is confined to its own process, in parallel;
+ * then what builds network namespaces and measures time in them, one file after the other, so that a loaded machine can't fail them.
+ */
+import { availableParallelism } from "node:os";
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { join, relative, resolve } from "node:path";
+import { Readable } from "node:stream";
+import { run } from "node:test";
+import { spec } from "node:test/reporters";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+/** Folders whose tests need the machine for themselves. */
+const serialFolders = ["test/e2e"];
+/** Milliseconds for one file. A test that hangs must not hang the whole run. */
+const fileTimeout = 10 * 60_000;
+
+interface RunnerEvent {
+  readonly type: string;
+  readonly data: { readonly message?: string; readonly nesting?: number };
+}
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { grep: { type: "string" } },
+});
+const files = (positionals.length > 0 ? positionals : ["test"]).flatMap(testFilesOf);
+if (files.length === 0) {
+  console.error(`no test files (*.test.ts) in ${positionals.join(" ")}`);
+  process.exitCode = 2;
+} else {
+  Readable.from(report(files)).pipe(new spec()).pipe(process.stdout);
+}
+
+/** The runner's events of both phases; the totals that end each phase are added up and come last. */
+async function* report(all: readonly string[]): AsyncGenerator<RunnerEvent> {
+  const totals = new Map<string, number>();
+  const isSerial = (file: string) => serialFolders.some((folder) => relative(root, file).startsWith(`${folder}/`));
+  const phases = [
+    { files: all.filter((file) => !isSerial(file)), concurrency: availableParallelism() },
+    { files: all.filter(isSerial), concurrency: 1 },
+  ];
+  for (const phase of phases) {
+    if (phase.files.length === 0) continue;
+    const options = values.grep === undefined ? {} : { testNamePatterns: [new RegExp(values.grep)] };
+    for await (const event of run({ ...phase, ...options, timeout: fileTimeout }) as AsyncIterable<RunnerEvent>) {
+      const total = event.type === "test:diagnostic" && event.data.nesting === 0 ? totalOf(event) : undefined;
+      if (total) totals.set(total.name, (totals.get(total.name) ?? 0) + total.value);
+      else if (event.type !== "test:summary") yield event;
+      if (event.type === "test:fail") process.exitCode = 1;
+    }
+  }
+  for (const [name, value] of totals) {
+    yield { type: "test:diagnostic", data: { nesting: 0, message: `${name} ${value}` } };
+  }
+}
+
+function totalOf(event: RunnerEvent): { readonly name: string; readonly value: number } | undefined {
+  const match = /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) ([\d.]+)$/.exec(event.data.message ?? "");
+  return match ? { name: match[1]!, value: Number(match[2]) } : undefined;
+}
+
+function testFilesOf(path: string): string[] {
+  const full = resolve(root, path);
+  if (!existsSync(full)) return [];
+  if (!statSync(full).isDirectory()) return [full];
+  return readdirSync(full, { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".test.ts"))
+    .sort()
+    .map((name) => join(full, name));
+}
