@@ -2,10 +2,10 @@
  * Lint: typescript-eslint's strict, type-aware rules, and the architecture of CONTRIBUTING.md as rules of its own.
  * `configFor` is exported so that test/scripts/lint.test.ts can hold the same rules against files that break them.
  */
+import { builtinModules } from "node:module";
+import { dirname, relative, resolve, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "eslint/config";
-import { createTypeScriptImportResolver } from "eslint-import-resolver-typescript";
-import importX from "eslint-plugin-import-x";
 import tseslint from "typescript-eslint";
 
 /** `root`: absolute path of the folder that holds tsconfig.check.json and src/. */
@@ -17,13 +17,9 @@ export function configFor(root) {
       extends: [tseslint.configs.strictTypeChecked],
       languageOptions: { parserOptions: { project: ["tsconfig.check.json"], tsconfigRootDir: root } },
       linterOptions: { reportUnusedDisableDirectives: "error" },
-      plugins: { "import-x": importX },
-      settings: {
-        "import-x/resolver-next": [createTypeScriptImportResolver({ project: `${root}/tsconfig.check.json` })],
-      },
+      plugins: { l7egg: { rules: { layers: layersRule(root) } } },
       rules: {
-        "import-x/no-restricted-paths": ["error", { basePath: root, zones: layerZones }],
-        "import-x/no-cycle": ["error", { ignoreExternal: true }],
+        "l7egg/layers": "error",
         "no-restricted-syntax": ["error", onlyNativeLoadsTheAddon],
         eqeqeq: "error",
         "@typescript-eslint/consistent-type-imports": ["error", { fixStyle: "separate-type-imports" }],
@@ -57,10 +53,10 @@ export function configFor(root) {
       // core is sans-io: bytes and a time go in, commands come out.
       files: ["src/core/**/*.ts"],
       rules: {
-        "import-x/no-nodejs-modules": ["error", { allow: ["node:buffer", "node:crypto", "node:url"] }],
         "no-restricted-globals": ["error", ...ioGlobals],
         "no-restricted-properties": ["error", ...exits, ...chance],
-        "no-restricted-imports": ["error", { paths: ioPackages }],
+        "no-restricted-syntax": ["error", onlyNativeLoadsTheAddon, noDynamicImport],
+        "no-restricted-imports": ["error", { paths: ioPackages, patterns: [ioModules] }],
       },
     },
     // Only src/native knows the addon.
@@ -79,23 +75,52 @@ export function configFor(root) {
   );
 }
 
-/** cli → control, operator → edge → core; edge → native. Each zone: what stands in `target` may not import from `from`. */
-const layerZones = [
-  ["core", ["edge", "native", "control", "operator", "cli"]],
-  ["native", ["core", "edge", "control", "operator", "cli"]],
-  ["edge", ["control", "operator", "cli"]],
-  ["control", ["native", "cli"]],
-  ["operator", ["native", "cli"]],
-  ["cli", ["native"]],
-].map(([target, from]) => ({
-  target: `./src/${target}`,
-  from: from.map((layer) => `./src/${layer}`),
-  message: "The direction is cli → control, operator → edge → core, and edge → native.",
-}));
+/** cli → control, operator → edge → core; edge → native. What stands on the left may not import what stands on the right. */
+const forbiddenLayers = {
+  core: ["edge", "native", "control", "operator", "cli"],
+  native: ["core", "edge", "control", "operator", "cli"],
+  edge: ["control", "operator", "cli"],
+  control: ["native", "cli"],
+  operator: ["native", "cli"],
+  cli: ["native"],
+};
+
+/** Holds every import, re-export, import() and import type with a relative path against `forbiddenLayers`. */
+function layersRule(root) {
+  const layerOf = (path) => {
+    const [top, layer, ...rest] = relative(root, path).split(sep);
+    return top === "src" && rest.length > 0 ? layer : undefined;
+  };
+  return {
+    create(context) {
+      const from = layerOf(context.filename);
+      const forbidden = forbiddenLayers[from] ?? [];
+      const check = (source) => {
+        if (typeof source?.value !== "string" || !source.value.startsWith(".")) return;
+        const to = layerOf(resolve(dirname(context.filename), source.value));
+        if (!forbidden.includes(to)) return;
+        const message = `${from} may not import ${to}: the direction is cli → control, operator → edge → core, and edge → native.`;
+        context.report({ node: source, message });
+      };
+      return {
+        ImportDeclaration: (node) => check(node.source),
+        ExportNamedDeclaration: (node) => check(node.source),
+        ExportAllDeclaration: (node) => check(node.source),
+        ImportExpression: (node) => check(node.source),
+        TSImportType: (node) => check(node.argument.literal ?? node.source),
+      };
+    },
+  };
+}
 
 const onlyNativeLoadsTheAddon = {
   selector: "Literal[value=/\\.node$/]",
   message: "Only src/native loads the addon.",
+};
+
+const noDynamicImport = {
+  selector: "ImportExpression",
+  message: "core is sans-io: loading code is input. Import it at the top, where its origin is checked.",
 };
 
 const ioGlobals = [
@@ -134,6 +159,11 @@ const ioPackages = [
     message: "core is deterministic: random bytes are an argument.",
   },
 ];
+
+const ioModules = {
+  regex: `^(node:(?!(buffer|crypto|url)$).*|(${builtinModules.filter((name) => !name.startsWith("_")).join("|")}))$`,
+  message: "core is sans-io: of Node it may use node:buffer, node:crypto and node:url.",
+};
 
 /** node:test reports a failing promise of these by itself. */
 const nodeTestCalls = [{ from: "package", name: ["test", "it", "describe", "suite"], package: "node:test" }];

@@ -206,7 +206,7 @@ disable_services() {
 # The stamp lies in node_modules, so that it goes when they go.
 npm_packages() {
   local folder=$1 now
-  now=$(fingerprint "$folder/package-lock.json")-$(node -p 'process.arch + process.versions.modules')
+  now=$(cd "$folder" && fingerprint package-lock.json)-$(node -p 'process.arch + process.versions.modules')
   [ "$now" != "$(cat "$folder/node_modules/.l7egg-setup" 2>/dev/null)" ] || return 0
   if [ "$folder" = . ]; then
     # No dependency of ours needs its install script: esbuild and netlink bring their binaries ready-made.
