@@ -29,8 +29,11 @@ export interface LearnCommand {
   readonly rule: number;
   /** Port set of the rule, 0 = everywhere. */
   readonly ports: number;
-  /** Milliseconds of CLOCK_MONOTONIC. */
+  /** When this (name, address) expires, for `bindings`. Milliseconds of CLOCK_MONOTONIC. */
   readonly expires: number;
+  /** When the last name that holds this address for this client expires, for `names4/6`; ≥ expires. */
+  readonly addressExpires: number;
+  /** More than one name holds this address for this client. */
   readonly shared: boolean;
 }
 

@@ -26,7 +26,10 @@ export interface PacketEvent {
   readonly mark: number;
   /** Who sent it, if it comes from a client; undefined if it goes to one (a DNS answer). */
   readonly client: ClientId | undefined;
-  /** Policy that governs the sender (for an answer: undefined). */
+  /**
+   * Policy of the client that sent it on its way out (mark INSPECT in FORWARD, eface in OUTPUT) or to this box's resolver (INPUT from a
+   * governed interface). undefined: the packet goes *to* a client, i.e. it may be a DNS answer.
+   */
   readonly policy: number | undefined;
   /** From the network header, at most the queue's copy range. */
   readonly bytes: Uint8Array;

@@ -1,0 +1,119 @@
+/** DNS over UDP: queries filtered by name and remembered, answers matched and learned from before they are released. */
+import { Reason } from "../abi.generated.js";
+import { BoundedTable } from "../flow/table.js";
+import type { Addr } from "../net/address.js";
+import { udpReplyFor } from "../wire/build.js";
+import type { IpPacket } from "../wire/ip.js";
+import { parseUdp, type UdpDatagram } from "../wire/udp.js";
+import type { Command } from "./commands.js";
+import { denialFor, judgeAnswer, judgeQuery, type Query } from "./dnsMessages.js";
+import type { PacketEvent } from "./events.js";
+import type { LearnedNames } from "./learned.js";
+import type { EngineLimits } from "./limits.js";
+import { MARK_ALLOW, type ClientPacket, type Voice } from "./voice.js";
+
+export class DnsDatagrams {
+  readonly #limits: EngineLimits;
+  readonly #learned: LearnedNames;
+  readonly #voice: Voice;
+  readonly #queries: BoundedTable<string, Query>;
+
+  constructor(limits: EngineLimits, learned: LearnedNames, voice: Voice) {
+    this.#limits = limits;
+    this.#learned = learned;
+    this.#voice = voice;
+    this.#queries = new BoundedTable({ max: limits.queries, ttl: limits.queryMs, full: "evict-oldest" });
+  }
+
+  get outstanding(): number {
+    return this.#queries.size;
+  }
+
+  /** A client's datagram to port 53 of a trusted resolver. */
+  query(packet: ClientPacket, udp: UdpDatagram, now: number, out: Command[]): void {
+    const { ip, bytes, policy, client } = packet;
+    const judgement = judgeQuery(policy, bytes, udp.payloadOffset, udp.payloadEnd);
+    if (judgement.kind === "deny") {
+      this.#voice.drop(packet.id, out);
+      this.#voice.denied(packet, judgement.why, now, out);
+      const denial = denialFor(policy, judgement.message, bytes.subarray(udp.payloadOffset, udp.payloadEnd));
+      if (denial) out.push({ type: "send", bytes: udpReplyFor(ip, udp, denial) });
+      return;
+    }
+    const { message, name, rule, ports } = judgement;
+    const query: Query = {
+      policy,
+      client,
+      source: ip.src,
+      resolver: ip.dst,
+      id: message.id,
+      name,
+      type: message.questions[0]?.type ?? 0,
+      rule,
+      ports,
+      questionBytes: message.questionBytes.slice(),
+    };
+    this.#queries.set(queryKey(ip.src, udp.sport, ip.dst, message.id), query, now);
+    out.push({ type: "count", reason: Reason.ALLOW_QUERY, bytes: bytes.length });
+    this.#voice.accept(packet.id, packet.toThisBox ? undefined : MARK_ALLOW, out);
+  }
+
+  /** A datagram from port 53 on its way to a client. `trusted`: it comes from a trusted resolver of some policy. */
+  answer(event: PacketEvent, ip: IpPacket, trusted: boolean, now: number, out: Command[]): void {
+    // What an ordinary flow brings back is not ours to judge, and teaches nothing.
+    if (!trusted) return this.#voice.accept(event.id, undefined, out);
+    const parsed = parseUdp(event.bytes, ip);
+    if (parsed.kind !== "done") return this.#voice.discard(event.id, Reason.DNS_MALFORMED, event.bytes.length, out);
+    const udp = parsed.value;
+    const { payloadOffset, payloadEnd } = udp;
+    if (payloadEnd - payloadOffset < 2) {
+      return this.#voice.discard(event.id, Reason.DNS_MALFORMED, event.bytes.length, out);
+    }
+    const id = ((event.bytes[payloadOffset] as number) << 8) | (event.bytes[payloadOffset + 1] as number);
+    const key = queryKey(ip.dst, udp.dport, ip.src, id);
+    const query = this.#queries.get(key, now);
+    if (!query) return this.#voice.discard(event.id, Reason.DNS_UNSOLICITED, event.bytes.length, out);
+    const judged = judgeAnswer(query, event.bytes, payloadOffset, payloadEnd, this.#learned, this.#limits, now, out);
+    if (judged.kind === "drop") {
+      // The query stays: the real answer may still come (RFC 5452 section 9.1).
+      this.#voice.drop(event.id, out);
+      return answerDecision("deny", query, ip.proto, judged.why, out);
+    }
+    this.#queries.delete(key);
+    this.#voice.accept(event.id, undefined, out);
+    answerDecision("allow", query, ip.proto, judged.why, out);
+  }
+
+  expire(now: number): void {
+    this.#queries.expire(now);
+  }
+}
+
+/** The one line of an allowed query, written when its answer is there. */
+export function answerDecision(
+  verdict: "allow" | "deny",
+  query: Query,
+  proto: number,
+  why: { reason: number; name?: string | undefined; detail?: string | undefined },
+  out: Command[],
+): void {
+  out.push({
+    type: "decision",
+    verdict,
+    reason: why.reason,
+    inKernel: false,
+    policy: query.policy.id,
+    rule: query.rule,
+    client: query.source,
+    address: query.resolver,
+    port: 53,
+    proto,
+    name: why.name,
+    detail: why.detail,
+  });
+}
+
+/** RFC 5452 section 9.1: an answer must match addresses, ports and id; the question is compared by `judgeAnswer`. */
+function queryKey(client: Addr, port: number, resolver: Addr, id: number): string {
+  return String.fromCharCode(port, id) + client + resolver;
+}

@@ -1,0 +1,161 @@
+/**
+ * What a DNS message means to a firewall: may this question be asked, and what did its answer teach. Transport doesn't matter here.
+ */
+import { Reason } from "../abi.generated.js";
+import type { Addr } from "../net/address.js";
+import type { Policy } from "../policy/types.js";
+import { buildDnsDenial, parseDns, resolveChain, type DnsMessage } from "../wire/dns.js";
+import type { Command } from "./commands.js";
+import type { ClientId } from "./events.js";
+import type { LearnedNames } from "./learned.js";
+import type { EngineLimits } from "./limits.js";
+import { isSpecialAddress } from "./rebind.js";
+import type { Why } from "./voice.js";
+
+const CLASS_IN = 1;
+const TYPE_OPT = 41;
+const RCODE_REFUSED = 5;
+const RCODE_NXDOMAIN = 3;
+/** RFC 8914 section 4.18: "Prohibited": this client may not ask. */
+const EDE_PROHIBITED = 18;
+
+/** An allowed question that waits for its answer. */
+export interface Query {
+  readonly policy: Policy;
+  readonly client: ClientId;
+  /** Address of the client as it stands in its packets, for the log. */
+  readonly source: Addr;
+  readonly resolver: Addr;
+  readonly id: number;
+  readonly name: string;
+  readonly type: number;
+  readonly rule: number;
+  readonly ports: number;
+  /** The question as it was sent: an answer must repeat it byte for byte (0x20 case too). */
+  readonly questionBytes: Uint8Array;
+}
+
+export type QueryJudgement =
+  | { readonly kind: "allow"; readonly message: DnsMessage; readonly name: string; readonly rule: number; readonly ports: number }
+  | { readonly kind: "deny"; readonly why: Why; readonly message: DnsMessage | undefined };
+
+/** May `policy`'s clients send this message to a trusted resolver? One plain question for an allowed name, nothing else. */
+export function judgeQuery(policy: Policy, bytes: Uint8Array, offset: number, end: number): QueryJudgement {
+  const parsed = parseDns(bytes, offset, end);
+  if (parsed.kind !== "done") {
+    const detail = parsed.kind === "invalid" ? `${parsed.code} at byte ${parsed.offset}` : "message is cut short";
+    return { kind: "deny", why: { reason: Reason.DNS_MALFORMED, detail }, message: undefined };
+  }
+  const message = parsed.value;
+  const question = message.questions[0];
+  const odd = oddQuery(message);
+  if (odd !== undefined || !question) {
+    return { kind: "deny", why: { reason: Reason.DNS_MALFORMED, detail: odd ?? "no question" }, message: undefined };
+  }
+  const rule = policy.matchName(question.name);
+  if (!rule) {
+    return { kind: "deny", why: { reason: Reason.DNS_NAME, name: question.name || "." }, message };
+  }
+  return { kind: "allow", message, name: question.name, rule: rule.rule, ports: rule.ports };
+}
+
+/** The answer a denied client gets at once; undefined where the policy says to keep silent. */
+export function denialFor(policy: Policy, message: DnsMessage | undefined, query: Uint8Array): Uint8Array | undefined {
+  const { dnsDeny } = policy.spec;
+  if (!message || dnsDeny === "drop") return undefined;
+  const rcode = dnsDeny === "refused" ? RCODE_REFUSED : RCODE_NXDOMAIN;
+  return buildDnsDenial(message, query, rcode, EDE_PROHIBITED, "l7egg: name is in no rule");
+}
+
+export type AnswerJudgement =
+  /** Release it; what it taught is in `out` already. */
+  | { readonly kind: "release"; readonly why: Why }
+  | { readonly kind: "drop"; readonly why: Why };
+
+/** Learn from the answer to `query`. Its `learn` commands go to `out` before the caller releases the packet. */
+export function judgeAnswer(
+  query: Query,
+  bytes: Uint8Array,
+  offset: number,
+  end: number,
+  learned: LearnedNames,
+  limits: EngineLimits,
+  now: number,
+  out: Command[],
+): AnswerJudgement {
+  const parsed = parseDns(bytes, offset, end);
+  if (parsed.kind !== "done") {
+    const detail = parsed.kind === "invalid" ? `${parsed.code} at byte ${parsed.offset}` : "message is cut short";
+    return { kind: "drop", why: { reason: Reason.DNS_MALFORMED, name: query.name, detail } };
+  }
+  const message = parsed.value;
+  if (!answers(message, query)) {
+    return { kind: "drop", why: { reason: Reason.DNS_UNSOLICITED, name: query.name, detail: "answers another question" } };
+  }
+  // A cut answer teaches nothing: the client asks again over TCP (RFC 2181 section 9).
+  if (message.truncated || message.rcode !== 0) {
+    return { kind: "release", why: { reason: Reason.ALLOW_ANSWER, name: query.name, detail: emptyDetail(message) } };
+  }
+  const chain = resolveChain(message);
+  let taught = 0;
+  let rebinds = 0;
+  for (const { address, ttl, chain: names } of chain.addresses) {
+    if (taught >= limits.addressesPerAnswer) {
+      out.push({ type: "count", reason: Reason.OVERLOAD, bytes: 0 });
+      break;
+    }
+    if (isSpecialAddress(address) && query.policy.decideAddress(address, 0, 0).kind !== "allow") {
+      rebinds++;
+      out.push({ type: "count", reason: Reason.DNS_REBIND, bytes: 0 });
+      continue;
+    }
+    taught++;
+    learned.learn(
+      {
+        policy: query.policy.id,
+        client: query.client,
+        address,
+        name: query.name,
+        chain: names,
+        rule: query.rule,
+        ports: query.ports,
+        expires: now + Math.min(Math.max(ttl * 1000, limits.minTtlMs), limits.maxTtlMs),
+      },
+      out,
+    );
+  }
+  for (let i = 0; i < chain.offChain.length; i++) out.push({ type: "count", reason: Reason.DNS_CHAIN, bytes: 0 });
+  const detail = answerDetail(taught, rebinds, chain.offChain.length);
+  return { kind: "release", why: { reason: Reason.ALLOW_ANSWER, name: query.name, rule: query.rule, detail } };
+}
+
+/** Why a message is not one plain question; undefined if it is. */
+function oddQuery(message: DnsMessage): string | undefined {
+  if (message.response) return "a response where a query belongs";
+  if (message.opcode !== 0) return `opcode ${message.opcode}`;
+  if (message.questions.length !== 1) return `${message.questions.length} questions`;
+  if (message.questions[0]?.class !== CLASS_IN) return `class ${message.questions[0]?.class}`;
+  const other = message.records.find((record) => record.section !== "additional" || record.type !== TYPE_OPT);
+  return other && `a record of type ${other.type} in a query`;
+}
+
+function answers(message: DnsMessage, query: Query): boolean {
+  return (
+    message.response &&
+    message.opcode === 0 &&
+    message.id === query.id &&
+    message.questions.length === 1 &&
+    Buffer.compare(message.questionBytes, query.questionBytes) === 0
+  );
+}
+
+function emptyDetail(message: DnsMessage): string {
+  return message.truncated ? "truncated" : `rcode ${message.rcode}`;
+}
+
+function answerDetail(taught: number, rebinds: number, offChain: number): string {
+  const parts = [`${taught} address${taught === 1 ? "" : "es"} learned`];
+  if (rebinds > 0) parts.push(`${rebinds} private or special, not learned`);
+  if (offChain > 0) parts.push(`${offChain} off the chain, not learned`);
+  return parts.join(", ");
+}

@@ -1,0 +1,319 @@
+/**
+ * The judge: packets and times go in, commands come out. No clock, no socket, no timer.
+ *
+ * Every packet event gets exactly one verdict command: at once, or (a held packet) later, at the latest when its flow is denied,
+ * times out, or `shutdown` comes.
+ */
+import { Reason } from "../abi.generated.js";
+import type { Addr } from "../net/address.js";
+import type { Policy } from "../policy/types.js";
+import { transportChecksumOk } from "../wire/checksum.js";
+import { parseIcmp } from "../wire/icmp.js";
+import { parseIp, type IpPacket } from "../wire/ip.js";
+import { parseTcp, type TcpSegment } from "../wire/tcp.js";
+import { parseUdp } from "../wire/udp.js";
+import type { Command } from "./commands.js";
+import { DnsDatagrams } from "./dnsDatagrams.js";
+import { DnsStreams } from "./dnsStreams.js";
+import type { ClientId, Event, KernelDecisionEvent, PacketEvent, RestoredEvent } from "./events.js";
+import { LearnedNames, type LearnedEntry } from "./learned.js";
+import type { EngineLimits } from "./limits.js";
+import { TcpFlows, type TcpPacket } from "./tcpFlows.js";
+import {
+  flowKey,
+  IPPROTO_ICMP,
+  IPPROTO_ICMPV6,
+  IPPROTO_TCP,
+  IPPROTO_UDP,
+  MARK_ALLOW,
+  Voice,
+  type ClientPacket,
+  type Why,
+} from "./voice.js";
+
+const DNS_PORT = 53;
+/** Housekeeping: how often, how many learned names a time, and how long an expired one is kept for the log's sake. */
+const HOUSEKEEPING_MS = 1_000;
+const HOUSEKEEPING_BUDGET = 4_096;
+const EXPIRED_GRACE_MS = 60_000;
+
+export interface EngineConfig {
+  readonly policies: readonly Policy[];
+  readonly limits: EngineLimits;
+}
+
+/** Sizes and losses of the engine's tables; every number has its limit in `EngineLimits`. */
+export interface EngineStats {
+  readonly pendingFlows: number;
+  readonly pendingEvicted: number;
+  readonly heldPackets: number;
+  readonly judgedFlows: number;
+  readonly outstandingQueries: number;
+  readonly dnsStreams: number;
+  readonly learned: number;
+  readonly learnedEvicted: number;
+  readonly recentDenials: number;
+}
+
+export class Engine {
+  readonly #policies: Map<number, Policy>;
+  readonly #learned: LearnedNames;
+  readonly #voice: Voice;
+  readonly #tcp: TcpFlows;
+  readonly #datagrams: DnsDatagrams;
+  readonly #streams: DnsStreams;
+  readonly #resolvers: Set<Addr>;
+  #nextHousekeeping = 0;
+
+  constructor(config: EngineConfig) {
+    const { limits } = config;
+    this.#policies = new Map(config.policies.map((policy) => [policy.id, policy]));
+    this.#resolvers = new Set(config.policies.flatMap((policy) => policy.spec.resolvers));
+    this.#learned = new LearnedNames(limits.learned);
+    this.#voice = new Voice(limits);
+    this.#tcp = new TcpFlows(limits, this.#learned, this.#voice);
+    this.#datagrams = new DnsDatagrams(limits, this.#learned, this.#voice);
+    this.#streams = new DnsStreams(limits, this.#learned, this.#voice);
+  }
+
+  /** Append to `out` what `event` asks for. `now`: milliseconds of CLOCK_MONOTONIC, never going back. */
+  handle(event: Event, now: number, out: Command[]): void {
+    switch (event.type) {
+      case "packet":
+        return this.#packet(event, now, out);
+      case "kernelDecision":
+        return this.#kernelDecision(event, out);
+      case "restored":
+        return this.#restored(event, now, out);
+      case "tick":
+        return this.#tick(now, out);
+      case "shutdown":
+        this.#tcp.shutdown(out);
+        this.#streams.shutdown(out);
+        return;
+    }
+  }
+
+  /** When to give the next tick event. */
+  nextDeadline(): number {
+    return Math.min(this.#nextHousekeeping, this.#tcp.nextDeadline() ?? Infinity);
+  }
+
+  stats(): EngineStats {
+    return {
+      ...this.#tcp.stats(),
+      outstandingQueries: this.#datagrams.outstanding,
+      dnsStreams: this.#streams.size,
+      learned: this.#learned.size,
+      learnedEvicted: this.#learned.evicted,
+      recentDenials: this.#voice.recentDenials,
+    };
+  }
+
+  learned(): Iterable<LearnedEntry> {
+    return this.#learned.entries();
+  }
+
+  #packet(event: PacketEvent, now: number, out: Command[]): void {
+    const { bytes } = event;
+    const parsed = parseIp(bytes, event.wireLength);
+    if (parsed.kind !== "done") {
+      const code = parsed.kind === "invalid" ? parsed.code : "cut short";
+      return this.#voice.malformed(event.id, event.policy ?? 0, `IP header: ${code}`, out);
+    }
+    const ip = parsed.value;
+    if (event.policy === undefined) return this.#towardsClient(event, ip, now, out);
+    const policy = this.#policies.get(event.policy);
+    if (!policy || event.client === undefined) {
+      return this.#voice.malformed(event.id, event.policy, "no such policy", out);
+    }
+    this.#fromClient(event, ip, policy, event.client, now, out);
+  }
+
+  #fromClient(event: PacketEvent, ip: IpPacket, policy: Policy, client: ClientId, now: number, out: Command[]): void {
+    const { id, bytes } = event;
+    const base = { id, bytes, ip, client, policy, toThisBox: event.hook === "input" };
+    const plain: ClientPacket = { ...base, sport: 0, dport: 0, tcp: undefined };
+    // Netfilter's defragmentation stands before the queue; what still is a fragment was not put together.
+    if (ip.fragment !== "no") return this.#voice.deny(plain, { reason: Reason.FRAGMENT }, now, out);
+    // A copy that was cut can't be judged (docs/policy.md: largest packet).
+    if (ip.cut) return this.#voice.deny(plain, { reason: Reason.MALFORMED, detail: "copy is cut" }, now, out);
+    if (!event.checksumPending && !transportChecksumOk(bytes, ip)) {
+      return this.#voice.discard(id, Reason.CHECKSUM, bytes.length, out);
+    }
+    switch (ip.proto) {
+      case IPPROTO_TCP: {
+        const tcp = parseTcp(bytes, ip);
+        if (tcp.kind !== "done") return this.#voice.deny(plain, malformed("TCP", tcp), now, out);
+        const { sport, dport } = tcp.value;
+        return this.#clientTcp({ ...base, sport, dport, tcp: tcp.value }, now, out);
+      }
+      case IPPROTO_UDP: {
+        const udp = parseUdp(bytes, ip);
+        if (udp.kind !== "done") return this.#voice.deny(plain, malformed("UDP", udp), now, out);
+        const { sport, dport } = udp.value;
+        const packet: ClientPacket = { ...base, sport, dport, tcp: undefined };
+        if (dport === DNS_PORT && policy.isResolver(ip.dst)) {
+          return this.#datagrams.query(packet, udp.value, now, out);
+        }
+        return this.#byAddress(packet, now, out);
+      }
+      case IPPROTO_ICMP:
+      case IPPROTO_ICMPV6: {
+        const icmp = parseIcmp(bytes, ip);
+        if (icmp.kind !== "done") return this.#voice.deny(plain, malformed("ICMP", icmp), now, out);
+        const { isEchoRequest, echoId, type } = icmp.value;
+        if (!isEchoRequest) {
+          const why = { reason: Reason.PROTOCOL, detail: `ICMP type ${type}` };
+          return this.#cidrOr(plain, why, now, out);
+        }
+        return this.#byAddress({ ...plain, sport: echoId ?? 0, dport: echoId ?? 0 }, now, out);
+      }
+      default:
+        return this.#cidrOr(plain, { reason: Reason.PROTOCOL, detail: `IP protocol ${ip.proto}` }, now, out);
+    }
+  }
+
+  #clientTcp(packet: TcpPacket, now: number, out: Command[]): void {
+    const { policy, ip, dport } = packet;
+    if (dport === DNS_PORT && policy.isResolver(ip.dst)) return this.#streams.fromClient(packet, now, out);
+    if (this.#byCidr(packet, dport, now, out)) return;
+    this.#tcp.packet(packet, now, out);
+  }
+
+  /** UDP and ICMP echo: no name is looked for in them, the learned address decides. */
+  #byAddress(packet: ClientPacket, now: number, out: Command[]): void {
+    const { policy, client, ip, dport } = packet;
+    const isEcho = ip.proto !== IPPROTO_UDP;
+    const port = isEcho ? 0 : dport;
+    if (this.#byCidr(packet, port, now, out)) return;
+    const why = this.#addressWhy(policy, client, ip, port, isEcho, now);
+    const verdict = why.reason === Reason.ALLOW_ADDRESS ? "allow" : "deny";
+    const rule = why.rule ?? 0;
+    const key = flowKey(packet);
+    out.push({ type: "flowPut", key, verdict, reason: why.reason, rule, flags: 0, judgedStart: 0, judgedEnd: 0 });
+    if (verdict === "deny") return this.#voice.deny(packet, why, now, out);
+    this.#voice.accept(packet.id, MARK_ALLOW, out);
+    this.#voice.allowed(packet, why, out);
+  }
+
+  #addressWhy(policy: Policy, client: ClientId, ip: IpPacket, port: number, isEcho: boolean, now: number): Why {
+    const { verify } = policy.spec;
+    const belongsToName = !isEcho && policy.isNamePort(ip.proto, port);
+    if (verify === "sni") return { reason: belongsToName ? Reason.QUIC : Reason.NO_NAME };
+    const learned = this.#learned.latest(policy.id, client, ip.dst);
+    if (!learned) return { reason: Reason.UNLEARNED };
+    const { name, rule } = learned;
+    if (learned.expires <= now) return { reason: Reason.EXPIRED, name, rule };
+    if (!policy.portAllowed(learned.ports, ip.proto, port)) return { reason: Reason.PORT, name, rule };
+    if (verify === "both" && belongsToName) return { reason: Reason.QUIC, name, rule };
+    return { reason: Reason.ALLOW_ADDRESS, name, rule };
+  }
+
+  /** Protocols that no name ever allows: a CIDR rule may. */
+  #cidrOr(packet: ClientPacket, why: Why, now: number, out: Command[]): void {
+    if (this.#byCidr(packet, 0, now, out)) return;
+    const key = flowKey(packet);
+    out.push({ type: "flowPut", key, verdict: "deny", reason: why.reason, rule: 0, flags: 0, judgedStart: 0, judgedEnd: 0 });
+    this.#voice.deny(packet, why, now, out);
+  }
+
+  /**
+   * The CIDR rules' word, the same as the kernel's. It is asked here only for what the kernel could not read: packets that came in fragments.
+   * true: a verdict was given.
+   */
+  #byCidr(packet: ClientPacket, port: number, now: number, out: Command[]): boolean {
+    const decision = packet.policy.decideAddress(packet.ip.dst, packet.ip.proto, port);
+    if (decision.kind === "allow") {
+      out.push({ type: "count", reason: decision.reason, bytes: packet.bytes.length });
+      this.#voice.accept(packet.id, packet.toThisBox ? undefined : MARK_ALLOW, out);
+      return true;
+    }
+    if (decision.kind === "deny") {
+      this.#voice.deny(packet, { reason: decision.reason, rule: decision.rule }, now, out);
+      return true;
+    }
+    // The DNS port of an address on this box that is no trusted resolver: not egress, not ours.
+    if (packet.toThisBox) {
+      this.#voice.accept(packet.id, undefined, out);
+      return true;
+    }
+    return false;
+  }
+
+  /** Packets from port 53 towards a client. */
+  #towardsClient(event: PacketEvent, ip: IpPacket, now: number, out: Command[]): void {
+    const trusted = this.#resolvers.has(ip.src);
+    if (!trusted) return this.#voice.accept(event.id, undefined, out);
+    if (ip.fragment !== "no" || ip.cut) return this.#voice.discard(event.id, Reason.FRAGMENT, event.bytes.length, out);
+    if (!event.checksumPending && !transportChecksumOk(event.bytes, ip)) {
+      return this.#voice.discard(event.id, Reason.CHECKSUM, event.bytes.length, out);
+    }
+    if (ip.proto === IPPROTO_UDP) return this.#datagrams.answer(event, ip, trusted, now, out);
+    if (ip.proto !== IPPROTO_TCP) return this.#voice.accept(event.id, undefined, out);
+    const tcp = parseTcp(event.bytes, ip);
+    if (tcp.kind !== "done") return this.#voice.discard(event.id, Reason.MALFORMED, event.bytes.length, out);
+    this.#streams.toClient(event, ip, tcp.value, trusted, now, out);
+  }
+
+  /** eBPF decided by itself: say it, and tell the client if it was denied. */
+  #kernelDecision(event: KernelDecisionEvent, out: Command[]): void {
+    const policy = this.#policies.get(event.policy);
+    const parsed = parseIp(event.bytes, event.wireLength);
+    if (parsed.kind !== "done") {
+      out.push({
+        type: "decision",
+        verdict: event.verdict,
+        reason: event.reason,
+        inKernel: true,
+        policy: event.policy,
+        rule: event.rule,
+        client: undefined,
+        address: undefined,
+        port: undefined,
+        proto: undefined,
+        name: undefined,
+        detail: "unreadable header",
+      });
+      return;
+    }
+    const ip = parsed.value;
+    const ports = headerPorts(event.bytes, ip);
+    const learned = this.#learned.latest(event.policy, event.client, ip.dst);
+    const why = { reason: event.reason, rule: event.rule, name: learned?.name };
+    this.#voice.inKernel(event.verdict, { policy: event.policy, ip, dport: ports }, why, out);
+    if (event.verdict === "allow" || !policy || ip.fragment === "later") return;
+    const tcp = ip.proto === IPPROTO_TCP ? parseTcp(event.bytes, ip) : undefined;
+    if (tcp && tcp.kind !== "done") return;
+    this.#voice.reject({ policy, ip, tcp: tcp?.value as TcpSegment | undefined, bytes: event.bytes }, out);
+  }
+
+  #restored(event: RestoredEvent, now: number, out: Command[]): void {
+    const policy = this.#policies.get(event.policy);
+    const rule = policy?.matchName(event.name);
+    // The policy may have changed since: only what it allows today comes back.
+    if (!rule || event.expires <= now) return;
+    const { policy: id, client, name, address, chain, expires } = event;
+    this.#learned.learn({ policy: id, client, name, address, chain, expires, rule: rule.rule, ports: rule.ports }, out);
+  }
+
+  #tick(now: number, out: Command[]): void {
+    this.#tcp.expire(now, out);
+    if (now < this.#nextHousekeeping) return;
+    this.#nextHousekeeping = now + HOUSEKEEPING_MS;
+    this.#datagrams.expire(now);
+    this.#streams.expire(now, out);
+    this.#learned.expire(now, EXPIRED_GRACE_MS, HOUSEKEEPING_BUDGET, out);
+  }
+}
+
+function malformed(what: string, parsed: { kind: "needMore" } | { kind: "invalid"; code: string }): Why {
+  return { reason: Reason.MALFORMED, detail: `${what}: ${parsed.kind === "invalid" ? parsed.code : "cut short"}` };
+}
+
+/** Destination port of a TCP or UDP header, 0 elsewhere. */
+function headerPorts(bytes: Uint8Array, ip: IpPacket): number {
+  if (ip.proto !== IPPROTO_TCP && ip.proto !== IPPROTO_UDP) return 0;
+  if (ip.fragment === "later" || bytes.length < ip.payloadOffset + 4) return 0;
+  return ((bytes[ip.payloadOffset + 2] as number) << 8) | (bytes[ip.payloadOffset + 3] as number);
+}

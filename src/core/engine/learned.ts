@@ -1,0 +1,129 @@
+/**
+ * What clients learned: which address, for which name, until when. The kernel's `names4/6` and `bindings` are this table's
+ * image; every change leaves here as a `learn` or `forget` command.
+ */
+import type { Addr } from "../net/address.js";
+import type { Command } from "./commands.js";
+import type { ClientId } from "./events.js";
+
+export interface LearnedEntry {
+  readonly policy: number;
+  readonly client: ClientId;
+  readonly address: Addr;
+  /** The name that was asked for, in normal form. */
+  readonly name: string;
+  /** From the question (first) to the owner of the address record (last). */
+  readonly chain: readonly string[];
+  readonly rule: number;
+  readonly ports: number;
+  /** Milliseconds of CLOCK_MONOTONIC. */
+  readonly expires: number;
+}
+
+/** All names of one address for one client, folded: any number of names costs the same. */
+interface AddressGroup {
+  names: number;
+  /** The name that holds the address longest; stays as it was when that name is evicted early. */
+  latest: LearnedEntry;
+  /** Port set that covers every name's: 0 as soon as one of them may go everywhere. */
+  ports: number;
+}
+
+export class LearnedNames {
+  /** Oldest first; learning again moves an entry to the end. */
+  readonly #entries = new Map<string, LearnedEntry>();
+  readonly #byAddress = new Map<string, AddressGroup>();
+  readonly #max: number;
+  #sweep: IterableIterator<LearnedEntry>;
+  evicted = 0;
+  forgotten = 0;
+
+  constructor(max: number) {
+    this.#max = max;
+    this.#sweep = this.#entries.values();
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  entries(): Iterable<LearnedEntry> {
+    return this.#entries.values();
+  }
+
+  /** Keep the later expiry if the same name is learned again: an old answer may still be in a client's cache. */
+  learn(entry: LearnedEntry, out: Command[]): void {
+    const key = entryKey(entry.policy, entry.client, entry.address, entry.name);
+    const old = this.#entries.get(key);
+    const kept = old && old.expires > entry.expires ? { ...entry, expires: old.expires } : entry;
+    if (old) this.#entries.delete(key);
+    else if (this.#entries.size >= this.#max) this.#evictOldest(out);
+    this.#entries.set(key, kept);
+
+    const at = addressKey(entry.policy, entry.client, entry.address);
+    let group = this.#byAddress.get(at);
+    if (!group) {
+      group = { names: 1, latest: kept, ports: kept.ports };
+      this.#byAddress.set(at, group);
+    } else {
+      if (!old) group.names++;
+      if (kept.expires >= group.latest.expires) group.latest = kept;
+      // The address alone must not forbid what one of its names allows.
+      if (kept.ports === 0) group.ports = 0;
+    }
+    const addressExpires = group.latest.expires;
+    out.push({ type: "learn", ...kept, ports: group.ports, addressExpires, shared: group.names > 1 });
+  }
+
+  /** The binding of this name to this address, also if its time is over. */
+  binding(policy: number, client: ClientId, address: Addr, name: string): LearnedEntry | undefined {
+    return this.#entries.get(entryKey(policy, client, address, name));
+  }
+
+  /** The name that holds this address longest, also if its time is over. */
+  latest(policy: number, client: ClientId, address: Addr): LearnedEntry | undefined {
+    return this.#byAddress.get(addressKey(policy, client, address))?.latest;
+  }
+
+  /** Housekeeping: look at `budget` entries, forget those whose time is over for longer than `graceMs`. */
+  expire(now: number, graceMs: number, budget: number, out: Command[]): void {
+    for (let i = 0; i < budget; i++) {
+      const next = this.#sweep.next();
+      if (next.done) {
+        this.#sweep = this.#entries.values();
+        return;
+      }
+      if (next.value.expires + graceMs <= now) {
+        this.forgotten++;
+        this.#remove(next.value, out);
+      }
+    }
+  }
+
+  #evictOldest(out: Command[]): void {
+    for (const oldest of this.#entries.values()) {
+      this.evicted++;
+      this.#remove(oldest, out);
+      return;
+    }
+  }
+
+  #remove(entry: LearnedEntry, out: Command[]): void {
+    this.#entries.delete(entryKey(entry.policy, entry.client, entry.address, entry.name));
+    const { policy, client, address, name } = entry;
+    const at = addressKey(policy, client, address);
+    const group = this.#byAddress.get(at);
+    const last = !group || --group.names === 0;
+    if (last) this.#byAddress.delete(at);
+    out.push({ type: "forget", policy, client, address, name, last });
+  }
+}
+
+function addressKey(policy: number, client: ClientId, address: Addr): string {
+  return String.fromCharCode(policy) + client + address;
+}
+
+// Address before name: its length follows from the family, so the parts can't run into each other.
+function entryKey(policy: number, client: ClientId, address: Addr, name: string): string {
+  return `${String.fromCharCode(policy, address.length)}${client}${address}${name}`;
+}

@@ -1,0 +1,61 @@
+/** Bounds of everything the engine keeps. At each bound something documented happens, and a counter of `Engine.stats()` says so. */
+export interface EngineLimits {
+  /** Flows whose first payload is awaited or incomplete; full: the oldest goes, its next packet is denied (mid-flow). */
+  readonly pendingFlows: number;
+  /** Milliseconds that an undecided flow may stay silent (server-first protocols wait for their banner). */
+  readonly pendingIdleMs: number;
+  /** Milliseconds from the first payload to a complete hello or request head. */
+  readonly helloMs: number;
+  /** Bytes of a flow's beginning; more is denied as hello-too-large. */
+  readonly helloBytes: number;
+  /** Segments of a flow's beginning that are kept apart (out of order); more is denied as overload. */
+  readonly helloSegments: number;
+  /** Packets of one flow held back; past it the oldest go on as PENDING, so that the sender's window opens. */
+  readonly heldPerFlow: number;
+  /** Packets held back in all; full: the flow that would hold one more is denied as overload. */
+  readonly held: number;
+  /** Allowed hellos remembered until the server has surely acknowledged them; full: the oldest goes, a later retransmission is denied. */
+  readonly judgedFlows: number;
+  readonly judgedMs: number;
+  /** Outstanding DNS queries; full: the oldest goes, its answer is dropped as unsolicited. */
+  readonly queries: number;
+  readonly queryMs: number;
+  /** DNS over TCP connections; full: the oldest goes, its next packet is denied (mid-flow). */
+  readonly dnsStreams: number;
+  readonly dnsStreamIdleMs: number;
+  /** Outstanding queries of one DNS connection; full: the next one is denied as overload. */
+  readonly queriesPerStream: number;
+  /** Learned (policy, client, address, name); full: the oldest goes and is forgotten in the kernel too. */
+  readonly learned: number;
+  /** Addresses taken from one answer; the rest is not learned. */
+  readonly addressesPerAnswer: number;
+  /** Bounds of a learned name's time to live, milliseconds: TTL 0 must survive until the connection, a huge one must end. */
+  readonly minTtlMs: number;
+  readonly maxTtlMs: number;
+  /** Denials remembered so that a retransmission gets no second line in the log; full: the oldest goes. */
+  readonly recentDenials: number;
+  readonly recentDenialMs: number;
+}
+
+export const defaultLimits: EngineLimits = {
+  pendingFlows: 65_536,
+  pendingIdleMs: 300_000,
+  helloMs: 10_000,
+  helloBytes: 16_384,
+  helloSegments: 64,
+  heldPerFlow: 4,
+  held: 4_096,
+  judgedFlows: 65_536,
+  judgedMs: 60_000,
+  queries: 65_536,
+  queryMs: 30_000,
+  dnsStreams: 8_192,
+  dnsStreamIdleMs: 120_000,
+  queriesPerStream: 64,
+  learned: 262_144,
+  addressesPerAnswer: 512,
+  minTtlMs: 60_000,
+  maxTtlMs: 86_400_000,
+  recentDenials: 8_192,
+  recentDenialMs: 5_000,
+};

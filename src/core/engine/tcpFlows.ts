@@ -1,0 +1,422 @@
+/**
+ * TCP flows that a name decides: from the SYN to the verdict on the first bytes, and the watch over the judged bytes afterwards.
+ *
+ * Packets are held until the first bytes are judged, then released or dropped in order. A sender whose window is full of
+ * held packets would never send the rest, so past `heldPerFlow` the oldest go on as PENDING: the peer gets a beginning that
+ * decides nothing, and the packet that would complete it is still here.
+ *
+ * After an allow the client may try to send other bytes for the judged range (the judged ones may never arrive: low TTL, bad
+ * checksum, stale sequence). eBPF sends every payload that touches the range back here until the server has acknowledged it;
+ * bytes that differ revoke the flow.
+ */
+import { FLOW_BY_HELLO, FLOW_FINAL, Reason } from "../abi.generated.js";
+import { StreamAssembler } from "../flow/reassembly.js";
+import { seqAdd, seqDiff } from "../flow/seq.js";
+import { BoundedTable } from "../flow/table.js";
+import { tcpResetToServer } from "../wire/build.js";
+import { TcpFlag, type TcpSegment } from "../wire/tcp.js";
+import type { Command } from "./commands.js";
+import type { PacketId } from "./events.js";
+import { readFirstBytes } from "./firstBytes.js";
+import type { LearnedEntry, LearnedNames } from "./learned.js";
+import type { EngineLimits } from "./limits.js";
+import { flowId, flowKey, IPPROTO_TCP, MARK_ALLOW, MARK_PENDING, type ClientPacket, type Voice, type Why } from "./voice.js";
+
+interface PendingFlow {
+  readonly firstSeq: number;
+  readonly started: number;
+  /** When the first payload came; the hello must be complete `helloMs` later. */
+  helloStarted: number | undefined;
+  readonly stream: StreamAssembler;
+  /** Packets that wait for the verdict, in order of arrival. */
+  held: HeldPacket[];
+  /** Sequence number up to which bytes went on to the server as PENDING. */
+  releasedTo: number;
+  /** The learned address that let the SYN pass (verify dns and both). */
+  readonly learned: LearnedEntry | undefined;
+  /** For denials that no packet triggers (time-outs): the last packet's headers and payload. */
+  last: ClientPacket;
+}
+
+interface HeldPacket {
+  readonly id: PacketId;
+  readonly seq: number;
+  readonly end: number;
+}
+
+interface JudgedFlow {
+  readonly start: number;
+  readonly bytes: Uint8Array;
+  readonly why: Why;
+}
+
+/** A TCP packet whose header was parsed. */
+export type TcpPacket = ClientPacket & { readonly tcp: TcpSegment };
+
+export class TcpFlows {
+  readonly #limits: EngineLimits;
+  readonly #learned: LearnedNames;
+  readonly #voice: Voice;
+  readonly #pending = new Map<string, PendingFlow>();
+  readonly #judged: BoundedTable<string, JudgedFlow>;
+  /** Flows with a payload, by the time at which it must be complete: insertion order is time order. */
+  readonly #helloDeadlines = new Map<string, number>();
+  #held = 0;
+  evicted = 0;
+
+  constructor(limits: EngineLimits, learned: LearnedNames, voice: Voice) {
+    this.#limits = limits;
+    this.#learned = learned;
+    this.#voice = voice;
+    this.#judged = new BoundedTable({ max: limits.judgedFlows, ttl: limits.judgedMs, full: "evict-oldest" });
+  }
+
+  stats(): { pendingFlows: number; heldPackets: number; judgedFlows: number; pendingEvicted: number } {
+    return {
+      pendingFlows: this.#pending.size,
+      heldPackets: this.#held,
+      judgedFlows: this.#judged.size,
+      pendingEvicted: this.evicted,
+    };
+  }
+
+  /** A client's TCP packet to an address that no CIDR rule speaks of. */
+  packet(packet: TcpPacket, now: number, out: Command[]): void {
+    const { tcp } = packet;
+    if ((tcp.flags & (TcpFlag.SYN | TcpFlag.ACK)) === TcpFlag.SYN) return this.#syn(packet, now, out);
+    const id = flowId(packet);
+    const pending = this.#pending.get(id);
+    if (pending) return this.#continue(id, pending, packet, now, out);
+    const judged = this.#judged.get(id, now);
+    if (judged) return this.#again(id, judged, packet, now, out);
+    this.#midFlow(packet, now, out);
+  }
+
+  #syn(packet: TcpPacket, now: number, out: Command[]): void {
+    const { policy, client, ip, tcp } = packet;
+    let learned: LearnedEntry | undefined;
+    if (policy.spec.verify !== "sni") {
+      learned = this.#learned.latest(policy.id, client, ip.dst);
+      const denied = refuseAddress(learned, now) ?? refusePort(packet, learned);
+      if (denied) return this.#voice.deny(packet, denied, now, out);
+    }
+    // RFC 793 reserves no meaning for FIN or RST beside SYN: stacks differ, so it decides nothing.
+    if (tcp.flags & (TcpFlag.FIN | TcpFlag.RST)) {
+      return this.#voice.deny(packet, { reason: Reason.MALFORMED, detail: "SYN with FIN or RST" }, now, out);
+    }
+    const id = flowId(packet);
+    const firstSeq = seqAdd(tcp.seq, 1);
+    const known = this.#pending.get(id);
+    if (known?.firstSeq === firstSeq && tcp.payloadEnd === tcp.payloadOffset) {
+      return this.#voice.accept(packet.id, MARK_PENDING, out); // retransmission
+    }
+    if (known) this.#forget(id, known, out);
+    this.#judged.delete(id);
+    // The 5-tuple may be cached from an earlier connection; its verdict is not this one's.
+    out.push({ type: "flowDelete", key: flowKey(packet) });
+    if (policy.spec.verify === "dns") return this.#allow(packet, byAddress(learned), out);
+
+    this.#makeRoom(out);
+    const stream = new StreamAssembler({
+      firstSeq,
+      maxBytes: this.#limits.helloBytes,
+      maxSegments: this.#limits.helloSegments,
+    });
+    const flow: PendingFlow = {
+      firstSeq,
+      started: now,
+      helloStarted: undefined,
+      stream,
+      held: [],
+      releasedTo: firstSeq,
+      learned,
+      last: packet,
+    };
+    this.#pending.set(id, flow);
+    if (tcp.payloadEnd > tcp.payloadOffset) return this.#payload(id, flow, packet, firstSeq, now, out); // TFO, RFC 7413
+    flow.last = withoutBuffer(packet);
+    this.#voice.accept(packet.id, MARK_PENDING, out);
+  }
+
+  #continue(id: string, flow: PendingFlow, packet: TcpPacket, now: number, out: Command[]): void {
+    const { tcp } = packet;
+    if (tcp.payloadEnd === tcp.payloadOffset) {
+      // A reset or FIN may be forged or out of window: no state is lost by it.
+      return this.#voice.accept(packet.id, MARK_PENDING, out);
+    }
+    // The receiver would discard these (RFC 9293 3.10.7.4, RFC 5925, RFC 2385), so they must not decide.
+    if ((tcp.flags & TcpFlag.ACK) === 0 || tcp.flags & (TcpFlag.SYN | TcpFlag.RST) || tcp.md5) {
+      return this.#voice.discard(packet.id, Reason.MALFORMED, packet.bytes.length, out);
+    }
+    // Stacks disagree on where urgent bytes belong (RFC 6093): the stream they make is ambiguous.
+    if (tcp.flags & TcpFlag.URG) {
+      return this.#denyFlow(id, flow, packet, { reason: Reason.HELLO_MALFORMED, detail: "urgent bytes" }, now, out);
+    }
+    this.#payload(id, flow, packet, tcp.seq, now, out);
+  }
+
+  #payload(id: string, flow: PendingFlow, packet: TcpPacket, seq: number, now: number, out: Command[]): void {
+    const { tcp, bytes } = packet;
+    // What lies beyond the bound (a request's body in the same packet) can't change the verdict; it waits with its packet.
+    const room = Math.max(this.#limits.helloBytes - seqDiff(seq, flow.firstSeq), 0);
+    const payload = bytes.subarray(tcp.payloadOffset, Math.min(tcp.payloadEnd, tcp.payloadOffset + room));
+    if (flow.helloStarted === undefined) {
+      flow.helloStarted = now;
+      this.#helloDeadlines.set(id, now + this.#limits.helloMs);
+    }
+    const end = seqAdd(seq, tcp.payloadEnd - tcp.payloadOffset);
+    switch (flow.stream.add(seq, payload)) {
+      case "overlap-conflict":
+        return this.#denyFlow(id, flow, packet, { reason: Reason.OVERLAP }, now, out);
+      case "too-large":
+        return this.#denyFlow(id, flow, packet, { reason: Reason.HELLO_TOO_LARGE }, now, out);
+      case "too-many":
+        return this.#denyFlow(id, flow, packet, { reason: Reason.OVERLOAD, detail: "too many segments" }, now, out);
+      case "outside":
+        return this.#voice.discard(packet.id, Reason.MALFORMED, bytes.length, out);
+      case "duplicate":
+        // What went on may have been lost on its way; what is still held needs no second copy.
+        if (seqDiff(flow.releasedTo, end) < 0) return this.#voice.drop(packet.id, out);
+        return this.#voice.accept(packet.id, MARK_PENDING, out);
+      case "ok":
+        break;
+    }
+    if (this.#held >= this.#limits.held) {
+      return this.#denyFlow(id, flow, packet, { reason: Reason.OVERLOAD, detail: "too many packets held" }, now, out);
+    }
+    flow.held.push({ id: packet.id, seq, end });
+    this.#held++;
+    flow.last = withoutBuffer(packet);
+    this.#judge(id, flow, packet, now, out);
+  }
+
+  #judge(id: string, flow: PendingFlow, packet: TcpPacket, now: number, out: Command[]): void {
+    const stream = flow.stream.contiguous();
+    const found = readFirstBytes(stream, this.#limits.helloBytes);
+    const { policy, client, ip, dport } = packet;
+    const { verify } = policy.spec;
+    switch (found.kind) {
+      case "needMore":
+        if (stream.length >= this.#limits.helloBytes) {
+          return this.#denyFlow(id, flow, packet, { reason: Reason.HELLO_TOO_LARGE }, now, out, true);
+        }
+        return this.#letWindowOpen(flow, out);
+      case "bad":
+        return this.#denyFlow(id, flow, packet, found, now, out, true);
+      case "nameless":
+        return this.#denyFlow(id, flow, packet, { reason: Reason.NO_NAME, detail: found.detail }, now, out, true);
+      case "other": {
+        if (verify === "sni" || policy.isNamePort(IPPROTO_TCP, dport)) {
+          const why = { reason: Reason.NO_NAME, detail: "neither TLS nor HTTP" };
+          return this.#denyFlow(id, flow, packet, why, now, out, true);
+        }
+        return this.#allowPending(id, flow, packet, byAddress(flow.learned), now, out);
+      }
+      case "name": {
+        const { name } = found;
+        const rule = policy.matchName(name);
+        if (!rule) return this.#denyFlow(id, flow, packet, { reason: Reason.NAME_DENIED, name }, now, out, true);
+        if (!policy.portAllowed(rule.ports, IPPROTO_TCP, dport)) {
+          return this.#denyFlow(id, flow, packet, { reason: Reason.PORT, name, rule: rule.rule }, now, out, true);
+        }
+        if (verify === "both") {
+          const binding = this.#learned.binding(policy.id, client, ip.dst, name);
+          // The flow began with its SYN: an expiry since then doesn't end it.
+          if (!binding || binding.expires <= flow.started) {
+            const why = { reason: Reason.NAME_IP_MISMATCH, name, rule: rule.rule, detail: mismatch(flow.learned) };
+            return this.#denyFlow(id, flow, packet, why, now, out, true);
+          }
+        }
+        return this.#allowPending(id, flow, packet, { reason: Reason.ALLOW_NAME, name, rule: rule.rule }, now, out);
+      }
+    }
+  }
+
+  /** Past `heldPerFlow` the oldest packets go on, as long as nothing is missing before them. */
+  #letWindowOpen(flow: PendingFlow, out: Command[]): void {
+    while (flow.held.length > this.#limits.heldPerFlow) {
+      const at = flow.held.findIndex((held) => seqDiff(flow.releasedTo, held.seq) >= 0);
+      const next = flow.held[at];
+      if (!next) return;
+      flow.held.splice(at, 1);
+      this.#held--;
+      if (seqDiff(flow.releasedTo, next.end) < 0) flow.releasedTo = next.end;
+      this.#voice.accept(next.id, MARK_PENDING, out);
+    }
+  }
+
+  #allowPending(id: string, flow: PendingFlow, packet: TcpPacket, why: Why, now: number, out: Command[]): void {
+    const bytes = flow.stream.contiguous().slice();
+    const start = flow.stream.firstSeq;
+    this.#judged.set(id, { start, bytes, why }, now);
+    const held = flow.held;
+    flow.held = [];
+    this.#held -= held.length;
+    this.#remove(id);
+    this.#put(packet, why, "allow", FLOW_BY_HELLO, start, seqAdd(start, bytes.length), out);
+    for (const one of held) this.#voice.accept(one.id, MARK_ALLOW, out);
+    this.#voice.allowed(packet, why, out);
+  }
+
+  /** Allow this packet's flow by its address; nothing of its content was judged. */
+  #allow(packet: TcpPacket, why: Why, out: Command[]): void {
+    this.#put(packet, why, "allow", FLOW_FINAL, 0, 0, out);
+    this.#voice.accept(packet.id, MARK_ALLOW, out);
+    this.#voice.allowed(packet, why, out);
+  }
+
+  /** A packet of a flow that was allowed by its first bytes: the same bytes again, or the flow is revoked. */
+  #again(id: string, judged: JudgedFlow, packet: TcpPacket, now: number, out: Command[]): void {
+    const { tcp, bytes } = packet;
+    const length = tcp.payloadEnd - tcp.payloadOffset;
+    if (length === 0) return this.#voice.accept(packet.id, MARK_ALLOW, out);
+    const from = seqDiff(tcp.seq, judged.start);
+    let same = from >= 0;
+    for (let i = 0; same && i < length && from + i < judged.bytes.length; i++) {
+      if (bytes[tcp.payloadOffset + i] !== judged.bytes[from + i]) same = false;
+    }
+    if (same) {
+      // Wholly behind the judged range: the kernel's entry was evicted, and this proves it.
+      if (from >= judged.bytes.length) {
+        const end = seqAdd(judged.start, judged.bytes.length);
+        this.#put(packet, judged.why, "allow", FLOW_BY_HELLO, judged.start, end, out);
+      }
+      return this.#voice.accept(packet.id, MARK_ALLOW, out);
+    }
+    this.#judged.delete(id);
+    const why = { reason: Reason.REWRITTEN, detail: from < 0 ? "bytes before the judged ones" : "other bytes" };
+    this.#put(packet, why, "deny", 0, 0, 0, out);
+    this.#voice.deny(packet, why, now, out);
+    this.#resetServer(packet, out);
+  }
+
+  /** Nothing is known of the flow: after a restart, an eviction, or a forged packet. */
+  #midFlow(packet: TcpPacket, now: number, out: Command[]): void {
+    const { policy, client, ip } = packet;
+    if (policy.spec.verify === "dns") {
+      const learned = this.#learned.latest(policy.id, client, ip.dst);
+      if (learned && !refuseAddress(learned, now) && !refusePort(packet, learned)) {
+        return this.#allow(packet, byAddress(learned), out);
+      }
+    }
+    const why = { reason: Reason.MID_FLOW };
+    this.#put(packet, why, "deny", 0, 0, 0, out);
+    this.#voice.deny(packet, why, now, out);
+  }
+
+  #denyFlow(
+    id: string,
+    flow: PendingFlow,
+    packet: TcpPacket,
+    why: Why,
+    now: number,
+    out: Command[],
+    packetIsHeld = false,
+  ): void {
+    this.#forget(id, flow, out);
+    this.#put(packet, why, "deny", 0, 0, 0, out);
+    if (!packetIsHeld) this.#voice.drop(packet.id, out);
+    this.#voice.denied(packet, why, now, out);
+    this.#voice.reject(packet, out);
+    this.#resetServer(packet, out);
+  }
+
+  /** The server has a connection by now: close it, as the client would have. */
+  #resetServer(packet: TcpPacket, out: Command[]): void {
+    if (packet.policy.spec.reject !== "rst" || !packet.tcp || (packet.tcp.flags & TcpFlag.SYN) !== 0) return;
+    out.push({ type: "send", bytes: tcpResetToServer(packet.bytes, packet.ip, packet.tcp) });
+  }
+
+  #put(
+    packet: ClientPacket,
+    why: Why,
+    verdict: "allow" | "deny",
+    flags: number,
+    judgedStart: number,
+    judgedEnd: number,
+    out: Command[],
+  ): void {
+    const rule = why.rule ?? 0;
+    out.push({ type: "flowPut", key: flowKey(packet), verdict, reason: why.reason, rule, flags, judgedStart, judgedEnd });
+  }
+
+  #makeRoom(out: Command[]): void {
+    if (this.#pending.size < this.#limits.pendingFlows) return;
+    for (const [id, flow] of this.#pending) {
+      this.evicted++;
+      out.push({ type: "count", reason: Reason.OVERLOAD, bytes: 0 });
+      this.#forget(id, flow, out);
+      return;
+    }
+  }
+
+  /** Drop what is held and all that is known of an undecided flow. */
+  #forget(id: string, flow: PendingFlow, out: Command[]): void {
+    for (const held of flow.held) this.#voice.drop(held.id, out);
+    this.#held -= flow.held.length;
+    flow.held = [];
+    this.#remove(id);
+  }
+
+  #remove(id: string): void {
+    this.#pending.delete(id);
+    this.#helloDeadlines.delete(id);
+  }
+
+  /** Deny hellos whose time is over, forget flows that stayed silent. */
+  expire(now: number, out: Command[]): void {
+    for (const [id, deadline] of this.#helloDeadlines) {
+      if (deadline > now) break;
+      const flow = this.#pending.get(id);
+      if (flow) this.#denyFlow(id, flow, flow.last as TcpPacket, { reason: Reason.HELLO_TIMEOUT }, now, out, true);
+      this.#helloDeadlines.delete(id);
+    }
+    for (const [id, flow] of this.#pending) {
+      if (flow.started + this.#limits.pendingIdleMs > now) break;
+      this.#forget(id, flow, out);
+    }
+    this.#judged.expire(now);
+  }
+
+  nextDeadline(): number | undefined {
+    const hello = first(this.#helloDeadlines.values());
+    const oldest = first(this.#pending.values());
+    const idle = oldest && oldest.started + this.#limits.pendingIdleMs;
+    if (hello === undefined) return idle;
+    return idle === undefined ? hello : Math.min(hello, idle);
+  }
+
+  /** Give every held packet its verdict: drop. */
+  shutdown(out: Command[]): void {
+    for (const [id, flow] of this.#pending) this.#forget(id, flow, out);
+  }
+}
+
+function refuseAddress(learned: LearnedEntry | undefined, now: number): Why | undefined {
+  if (!learned) return { reason: Reason.UNLEARNED };
+  if (learned.expires <= now) return { reason: Reason.EXPIRED, name: learned.name, rule: learned.rule };
+  return undefined;
+}
+
+function refusePort(packet: ClientPacket, learned: LearnedEntry | undefined): Why | undefined {
+  if (!learned || packet.policy.portAllowed(learned.ports, packet.ip.proto, packet.dport)) return undefined;
+  return { reason: Reason.PORT, name: learned.name, rule: learned.rule };
+}
+
+function byAddress(learned: LearnedEntry | undefined): Why {
+  return { reason: Reason.ALLOW_ADDRESS, name: learned?.name, rule: learned?.rule };
+}
+
+function mismatch(learned: LearnedEntry | undefined): string | undefined {
+  return learned && `address was learned for ${learned.name}`;
+}
+
+/** Keep the headers for a later reset, not the batch's buffer. */
+function withoutBuffer(packet: TcpPacket): TcpPacket {
+  return { ...packet, bytes: packet.bytes.slice(0, packet.tcp.payloadEnd) };
+}
+
+function first<T>(values: Iterable<T>): T | undefined {
+  for (const value of values) return value;
+  return undefined;
+}

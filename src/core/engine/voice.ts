@@ -1,0 +1,191 @@
+/**
+ * How the engine speaks: every verdict, decision line and rejection is made here, so that they always go together.
+ */
+import { Reason } from "../abi.generated.js";
+import { BoundedTable } from "../flow/table.js";
+import type { Addr } from "../net/address.js";
+import type { Policy } from "../policy/types.js";
+import { icmpProhibitedFor, tcpResetFor } from "../wire/build.js";
+import type { IpPacket } from "../wire/ip.js";
+import type { TcpSegment } from "../wire/tcp.js";
+import type { Command, FlowKey } from "./commands.js";
+import type { ClientId, PacketId } from "./events.js";
+import type { EngineLimits } from "./limits.js";
+
+export const IPPROTO_ICMP = 1;
+export const IPPROTO_TCP = 6;
+export const IPPROTO_UDP = 17;
+export const IPPROTO_ICMPV6 = 58;
+
+/** What goes into the mark's two bits (`enum l7_verdict`). */
+export const MARK_PENDING = 2;
+export const MARK_ALLOW = 3;
+
+/** A packet of a governed client, parsed as far as the network header. */
+export interface ClientPacket {
+  readonly id: PacketId;
+  readonly bytes: Uint8Array;
+  readonly ip: IpPacket;
+  readonly client: ClientId;
+  readonly policy: Policy;
+  /** 0 where the protocol has none. ICMP echo: the identifier in both. */
+  readonly sport: number;
+  readonly dport: number;
+  readonly tcp: TcpSegment | undefined;
+  /** It is for a resolver on this box: it never passes the gate, so it needs no mark. */
+  readonly toThisBox: boolean;
+}
+
+export interface Why {
+  readonly reason: number;
+  readonly rule?: number | undefined;
+  readonly name?: string | undefined;
+  readonly detail?: string | undefined;
+}
+
+export class Voice {
+  readonly #recent: BoundedTable<string, true>;
+
+  constructor(limits: EngineLimits) {
+    this.#recent = new BoundedTable({ max: limits.recentDenials, ttl: limits.recentDenialMs, full: "evict-oldest" });
+  }
+
+  get recentDenials(): number {
+    return this.#recent.size;
+  }
+
+  accept(id: PacketId, mark: 2 | 3 | undefined, out: Command[]): void {
+    out.push({ type: "verdict", id, action: "accept", mark, bytes: undefined });
+  }
+
+  drop(id: PacketId, out: Command[]): void {
+    out.push({ type: "verdict", id, action: "drop", mark: undefined, bytes: undefined });
+  }
+
+  /** Dropped and counted, but no decision about its flow: duplicates, decoys, packets that the receiver would discard. */
+  discard(id: PacketId, reason: number, bytes: number, out: Command[]): void {
+    this.drop(id, out);
+    out.push({ type: "count", reason, bytes });
+  }
+
+  /** An allowed flow or query: one line. */
+  allowed(packet: ClientPacket, why: Why, out: Command[]): void {
+    this.#decision("allow", packet, why, out);
+  }
+
+  /** A denied packet: dropped, one line for its flow, told to the client if the policy says so. */
+  deny(packet: ClientPacket, why: Why, now: number, out: Command[]): void {
+    this.drop(packet.id, out);
+    this.denied(packet, why, now, out);
+    this.reject(packet, out);
+  }
+
+  /** One line for a denied flow; a retransmission of what was denied a moment ago is only counted. */
+  denied(packet: ClientPacket, why: Why, now: number, out: Command[]): void {
+    const key = flowId(packet) + String.fromCharCode(packet.ip.proto, why.reason);
+    if (this.#recent.get(key, now)) {
+      out.push({ type: "count", reason: why.reason, bytes: packet.bytes.length });
+      return;
+    }
+    this.#recent.set(key, true, now);
+    this.#decision("deny", packet, why, out);
+  }
+
+  /** Tell the client: TCP reset, else ICMP administratively prohibited. Never in answer to a reset or an ICMP error (RFC 1122 3.2.2). */
+  reject(packet: Pick<ClientPacket, "policy" | "ip" | "tcp" | "bytes">, out: Command[]): void {
+    if (packet.policy.spec.reject !== "rst") return;
+    const { ip, tcp, bytes } = packet;
+    if (!isUnicastSource(ip.src)) return;
+    if (tcp) {
+      if ((tcp.flags & 0x04) === 0) out.push({ type: "send", bytes: tcpResetFor(bytes, ip, tcp) });
+      return;
+    }
+    if (ip.proto === IPPROTO_ICMP || ip.proto === IPPROTO_ICMPV6) {
+      const echo = ip.proto === IPPROTO_ICMP ? 8 : 128;
+      if (bytes[ip.payloadOffset] !== echo) return;
+    }
+    out.push({ type: "send", bytes: icmpProhibitedFor(bytes, ip) });
+  }
+
+  /** A decision that eBPF made; it has counted it. */
+  inKernel(
+    verdict: "allow" | "deny",
+    packet: { policy: number; ip: IpPacket; dport: number },
+    why: Why,
+    out: Command[],
+  ): void {
+    out.push({
+      type: "decision",
+      verdict,
+      reason: why.reason,
+      inKernel: true,
+      policy: packet.policy,
+      rule: why.rule ?? 0,
+      client: packet.ip.src,
+      address: packet.ip.dst,
+      port: packet.dport,
+      proto: packet.ip.proto,
+      name: why.name,
+      detail: why.detail,
+    });
+  }
+
+  /** A packet that can't even be parsed. */
+  malformed(id: PacketId, policy: number, detail: string, out: Command[]): void {
+    this.drop(id, out);
+    out.push({
+      type: "decision",
+      verdict: "deny",
+      reason: Reason.MALFORMED,
+      inKernel: false,
+      policy,
+      rule: 0,
+      client: undefined,
+      address: undefined,
+      port: undefined,
+      proto: undefined,
+      name: undefined,
+      detail,
+    });
+  }
+
+  #decision(verdict: "allow" | "deny", packet: ClientPacket, why: Why, out: Command[]): void {
+    out.push({
+      type: "decision",
+      verdict,
+      reason: why.reason,
+      inKernel: false,
+      policy: packet.policy.id,
+      rule: why.rule ?? 0,
+      client: packet.ip.src,
+      address: packet.ip.dst,
+      port: packet.dport,
+      proto: packet.ip.proto,
+      name: why.name,
+      detail: why.detail,
+    });
+  }
+}
+
+/** Ports, policy and addresses of a client's packet as one Map key. */
+export function flowId(packet: ClientPacket): string {
+  return String.fromCharCode(packet.policy.id, packet.sport, packet.dport) + packet.ip.src + packet.ip.dst;
+}
+
+export function flowKey(packet: ClientPacket): FlowKey {
+  return {
+    policy: packet.policy.id,
+    src: packet.ip.src,
+    dst: packet.ip.dst,
+    proto: packet.ip.proto,
+    sport: packet.sport,
+    dport: packet.dport,
+  };
+}
+
+/** RFC 1122 3.2.2.6: no error goes to an address that isn't one host's. */
+function isUnicastSource(addr: Addr): boolean {
+  const first = addr.charCodeAt(0);
+  if (addr.length === 4) return first !== 0 && first < 224;
+  return first !== 0xff && addr !== "\0".repeat(16);
+}
