@@ -83,8 +83,7 @@ export interface Queue {
   close(): void;
 }
 
-export type MapType =
-  | "hash" | "array" | "percpu_array" | "lpm_trie" | "lru_hash" | "ringbuf" | "percpu_hash" | string;
+export type MapType = "hash" | "array" | "percpu_array" | "lpm_trie" | "lru_hash" | "ringbuf" | "percpu_hash" | string;
 
 export interface BpfMap {
   readonly name: string;
@@ -149,7 +148,12 @@ export interface TcxLink {
   pin(path: string): void;
   /** Detach now, also if pinned (BPF_LINK_DETACH). */
   detach(): void;
-  info(): { readonly id: number; readonly programId: number; readonly ifindex: number; readonly attachType: AttachPoint };
+  info(): {
+    readonly id: number;
+    readonly programId: number;
+    readonly ifindex: number;
+    readonly attachType: AttachPoint;
+  };
   close(): void;
 }
 
@@ -179,14 +183,24 @@ export interface Native {
   /** Raw sockets for `sendPacket`, made on first use (IPPROTO_RAW, IP_HDRINCL / IPV6_HDRINCL, SO_MARK `mark`). */
   openRawSender(mark?: number): RawSender;
   /** A TCP or UDP socket with IP_TRANSPARENT, bound and (TCP) listening; returns its descriptor, which the caller owns. */
-  openTransparentSocket(options: { readonly type: "tcp" | "udp"; readonly family: 4 | 6; readonly address: string; readonly port: number }): number;
+  openTransparentSocket(options: {
+    readonly type: "tcp" | "udp";
+    readonly family: 4 | 6;
+    readonly address: string;
+    readonly port: number;
+  }): number;
   closeFd(fd: number): void;
 
   possibleCpus(): number;
   /** libbpf's log level goes to this function; default: discarded. */
   setLog(handler: ((line: string) => void) | undefined): void;
   /** Kernel features, each by trying it: yes, no, or could not tell. */
-  probe(): Readonly<Record<"bpf" | "tcx" | "btf" | "ringbuf" | "lpmTrie" | "batchOps" | "nfqueue" | "transparent" | "bpfLoop" | "fibLookup", "yes" | "no" | "unknown">>;
+  probe(): Readonly<
+    Record<
+      "bpf" | "tcx" | "btf" | "ringbuf" | "lpmTrie" | "batchOps" | "nfqueue" | "transparent" | "bpfLoop" | "fibLookup",
+      "yes" | "no" | "unknown"
+    >
+  >;
 }
 
 export interface RawSender {
