@@ -64,6 +64,7 @@ export interface KernelTables {
 }
 export interface KernelPortRange extends PortRange {
   readonly verdict: "allow" | "deny" | "inspect";
+  /** 0: the rule of the entry that refers to the set, so that 100,000 CIDRs limited to one port share one set. */
   readonly rule: number;
 }
 export interface KernelCidr {

@@ -1,0 +1,83 @@
+/**
+ * From specs to what the kernel gets and what the engine asks. Both are built from the same entries and port sets, so they
+ * can't disagree.
+ */
+import { CompiledPolicy } from "./compiledPolicy.js";
+import { NameIndex, type IndexedName } from "./nameIndex.js";
+import { PortSets } from "./portSets.js";
+import { pushDown, type CidrRule } from "./pushDown.js";
+import type { KernelCidr, KernelPortRange, KernelTables, PolicySpec, PortRange, Rule } from "./types.js";
+
+export interface Compiled {
+  readonly policies: CompiledPolicy[];
+  readonly tables: KernelTables;
+  /** rules[i].id is i + 1; ids run on over all policies, in the order of the specs. */
+  readonly rules: Rule[];
+}
+
+/** Throws PolicyError (one line) if a policy needs more port ranges or port sets than the kernel's tables have. */
+export function compilePolicies(specs: readonly PolicySpec[]): Compiled {
+  const portSets = new PortSets();
+  const rules: Rule[] = [];
+  const compiled = specs.map((spec) => {
+    const firstRule = rules.length + 1;
+    const cidrRules: CidrRule[] = [];
+    const names: IndexedName[] = [];
+    for (const one of spec.rules) {
+      const rule = rules.length + 1;
+      rules.push({ id: rule, text: one.text });
+      if (one.kind === "name") names.push({ pattern: one.pattern, rule });
+      else cidrRules.push({ ...one.cidr, action: one.action, ports: portsOf(one.action, spec), rule, text: one.text });
+    }
+    const entries = compileCidrs(spec, firstRule, cidrRules, portSets);
+    const policy = new CompiledPolicy({
+      spec,
+      firstRule,
+      entries,
+      names: new NameIndex(names),
+      portSets: portSets.sets,
+      ports: portSets.intern(allowed(spec.ports), "--port"),
+      namePorts: portSets.intern(allowed(spec.namePorts), "--name-port"),
+    });
+    return { policy, entries };
+  });
+  return {
+    policies: compiled.map(({ policy }) => policy),
+    rules,
+    tables: {
+      portSets: portSets.sets,
+      cidrs: compiled.flatMap(({ entries }) => entries),
+      policies: compiled.map(({ policy }) => ({
+        id: policy.id,
+        verify: policy.spec.verify,
+        namePorts: policy.namePorts,
+      })),
+    },
+  };
+}
+
+function compileCidrs(
+  spec: PolicySpec,
+  firstRule: number,
+  rules: readonly CidrRule[],
+  portSets: PortSets,
+): KernelCidr[] {
+  return pushDown(rules, spec.resolvers).map(({ addr, length, verdict, strict, rule, ranges }) => ({
+    policy: spec.id,
+    addr,
+    length,
+    verdict,
+    strict,
+    rule,
+    ports: portSets.intern(ranges, spec.rules[rule - firstRule]?.text ?? "--resolver"),
+  }));
+}
+
+function portsOf(action: "allow" | "deny", spec: PolicySpec): readonly PortRange[] {
+  return action === "allow" ? spec.ports : [];
+}
+
+/** A set that is only asked "in or not in". */
+function allowed(ranges: readonly PortRange[]): KernelPortRange[] {
+  return ranges.map((range) => ({ ...range, verdict: "allow", rule: 0 }));
+}
