@@ -1,0 +1,383 @@
+#!/usr/bin/env bash
+# The netfilter half of l7egg: rules that hand to user space what eBPF could not decide. `l7egg run` calls this script; it also
+# serves by hand (`--dry-run` shows what it would do).
+#
+#   iptables-setup.sh up     --lan IF [--lan IF]... --eface IF [options]    a LAN behind this box
+#   iptables-setup.sh up     --eface IF [--iface IF] [options]              this box's own egress
+#   iptables-setup.sh down   [--name INSTANCE]
+#   iptables-setup.sh status [--name INSTANCE]
+#
+#   --lan IF           interface of a governed LAN; repeatable, or a comma list
+#   --eface IF         interface by which traffic leaves
+#   --iface IF         interface by which this box's own DNS answers come in; default: eface
+#   --own              govern this box's own egress too; the default when there is no --lan
+#   --queues A[:B]     NFQUEUE number, or a range that flows are spread over; default 0
+#   --mark-mask M      two neighbouring bits of the packet mark; default 0x30. All other bits are left as they are
+#   --mode nfqueue     the only one so far
+#   --fail-mode MODE   closed (default): nobody listens on the queue = drop; open: = pass (--queue-bypass)
+#   --masquerade       hide the LANs behind eface's address, IPv4 and IPv6
+#   --name INSTANCE    1-15 of a-z 0-9 -; default "default". It ends the names of the chains: L7EGG-FWD-default
+#   --pin-dir DIR      where the eBPF programs are pinned: DIR/INSTANCE/output; default /sys/fs/bpf/l7egg
+#   --dry-run          print what would be given to iptables-restore, change nothing
+#   IPTABLES=PROGRAM   which iptables: iptables (default), iptables-nft or iptables-legacy
+#
+# Exit codes: 0 done / up; 1 status: not up, or only partly; 2 bad input or no way to do it: one line says why, nothing is changed.
+#
+# The path of a packet, and why these rules:
+#  - eBPF at TC ingress of the LAN has already decided: allowed packets carry ALLOW (mask bits 11), denied ones are gone, those that
+#    user space must judge carry INSPECT (01). Only INSPECT goes to the queue. The verdict comes back with a new mark, and the gate at
+#    TC egress of eface lets nothing out that isn't marked: without these rules the firewall is closed, not open.
+#  - All of it is in `mangle`, not in `filter`: an accepted packet comes back from the queue at the *next hook function*. In `filter` it would
+#    jump over the user's later rules; from `mangle` it goes on into the whole of the user's `filter`.
+#  - Replies of connections that were opened from outside (ssh to a server in the LAN) are allowed by conntrack direction; so are ICMP errors
+#    that belong to a known connection.
+#  - The conntrack match switches on nf_defrag: fragments are put together before they come to these hooks, and no name can hide between two.
+#  - DNS: answers on their way to a governed client (sport 53) wait in the queue until the kernel's maps hold the addresses they name. With a resolver
+#    on this box the queries come by INPUT and the answers leave by OUTPUT. What the gateway itself sends (a refusal) carries ALLOW and isn't asked again.
+#  - Own egress: OUTPUT asks the same classifier, pinned as a socket filter (`-m bpf`). iptables-legacy opens that path again whenever anybody
+#    changes the table: take the rules down before the pin.
+#  - One table of one family changes in one step (iptables-restore --noflush). The jumps stand first in the built-in chains.
+set -euo pipefail
+
+lans=() eface='' iface='' own='' queues=0 mask_text=0x30 fail_mode=closed masquerade='' name=default pin_dir=/sys/fs/bpf/l7egg dry_run=''
+iptables=${IPTABLES:-iptables}
+
+main() {
+  local verb=${1-}
+  case $verb in
+    up | down | status) shift ;;
+    -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" && exit 0 ;;
+    '') refuse "say what to do: up, down or status (--help explains)" ;;
+    *) refuse "unknown command '$verb': up, down or status" ;;
+  esac
+  parse_options "$@"
+  check_programs
+  [ "$verb" != up ] || check_up_options
+  # Two calls for one instance must not read the same state and both act on it.
+  if [ -z "$dry_run" ] && command -v flock >/dev/null; then
+    exec 9>/run/l7egg-iptables.lock
+    flock 9
+  fi
+  "cmd_$verb"
+}
+
+cmd_up() {
+  local family
+  wanted=()
+  for family in "${families[@]}"; do
+    wanted[$family]=$(rules_mangle "$family")
+    wanted[1$family]=$(rules_nat "$family")
+  done
+  apply
+  # Whoever changed from legacy to nft or back must not be asked twice.
+  remove_elsewhere
+}
+
+cmd_down() {
+  wanted=()
+  apply
+  remove_elsewhere
+}
+
+# Every chain must be in every family, have a jump and hold rules.
+cmd_status() {
+  local family table chain text found=0 problems=()
+  for family in "${families[@]}"; do
+    for table in mangle nat; do
+      text=$(save "$family" "$table")
+      for chain in $(own_chains "$table"); do
+        if grep -q "^:$chain " <<<"$text"; then
+          found=1
+          grep -q "^-A $chain " <<<"$text" || problems+=("IPv$family: chain $chain is empty")
+          grep -q "^-A $(hook_of "$chain") -j $chain\$" <<<"$text" || problems+=("IPv$family: no jump to $chain")
+        elif [ "$table" = mangle ] && in_other_family "$family" "$chain"; then
+          problems+=("IPv$family: chain $chain is missing")
+        fi
+        grep -E "^-A $chain |-[jg] $chain\$" <<<"$text" | sed "s/^/IPv$family $table: /" || true
+      done
+    done
+  done
+  [ $found = 1 ] || { echo "instance $name: not up" && exit 1; }
+  [ ${#problems[@]} = 0 ] || { printf '%s\n' "${problems[@]}" "instance $name: partly up" && exit 1; }
+  echo "instance $name: up"
+}
+
+# --- the rules (in the very form in which iptables-save prints them) --------------------------------------------------
+
+rules_mangle() {
+  local family=$1 lan proto icmp=icmp
+  [ "$family" = 4 ] || icmp=ipv6-icmp
+  local to_allow="-j MARK --set-xmark $allow/$mask" is_inspect="-m mark --mark $inspect/$mask" not_allowed="-m mark ! --mark $allow/$mask"
+  local reply="-m conntrack --ctstate ESTABLISHED --ctdir REPLY" related="-m conntrack --ctstate RELATED"
+  local queue="-j NFQUEUE --queue-num $queue_low"
+  [ "$queue_low" = "$queue_high" ] || queue="-j NFQUEUE --queue-balance $queue_low:$queue_high"
+  [ "$fail_mode" = closed ] || queue+=" --queue-bypass"
+
+  for lan in ${lans[@]+"${lans[@]}"}; do
+    echo "-A $fwd -i $lan -o $eface $is_inspect $reply $to_allow"
+    echo "-A $fwd -i $lan -o $eface -p $icmp $is_inspect $related $to_allow"
+    echo "-A $fwd -i $lan -o $eface $is_inspect $queue"
+    for proto in udp tcp; do
+      echo "-A $fwd -o $lan -p $proto -m $proto --sport 53 $queue"
+      echo "-A $in -i $lan -p $proto -m $proto --dport 53 $queue"
+      echo "-A $out -o $lan -p $proto -m $proto --sport 53 $not_allowed $queue"
+    done
+  done
+  [ -n "$own" ] || return 0
+  echo "-A $out -o $eface $reply $to_allow"
+  echo "-A $out -o $eface -p $icmp $related $to_allow"
+  echo "-A $out -o $eface $not_allowed -m bpf --object-pinned $pin_dir/$name/output $queue"
+  for proto in udp tcp; do
+    echo "-A $in -i $iface -p $proto -m $proto --sport 53 $queue"
+  done
+}
+
+rules_nat() {
+  [ -n "$masquerade" ] || return 0
+  if [ "$1" = 6 ] && [ -z "$dry_run" ] && ! extension_works 6 nat "-j MASQUERADE"; then
+    echo "iptables-setup: IPv6 NAT is not available here: IPv6 leaves with the clients' own addresses" >&2
+    return 0
+  fi
+  echo "-A $nat -o $eface -j MASQUERADE"
+}
+
+own_chains() { if [ "$1" = nat ]; then echo "$nat"; else echo "$fwd $in $out"; fi; }
+
+hook_of() {
+  case $1 in
+    "$fwd") echo FORWARD ;;
+    "$in") echo INPUT ;;
+    "$out") echo OUTPUT ;;
+    "$nat") echo POSTROUTING ;;
+  esac
+}
+
+# --- carrying out -----------------------------------------------------------------------------------------------------
+
+# What iptables-restore must do so that exactly the rules $3 stand in our chains of this table, and nothing of ours if there are none.
+transaction() {
+  local family=$1 table=$2 rules=$3 text chain have want body=''
+  text=$(save "$family" "$table")
+  for chain in $(own_chains "$table"); do
+    have='' want=''
+    ! grep -q "^:$chain " <<<"$text" || have=1
+    ! grep -q "^-A $chain " <<<"$rules" || want=1
+    [ -n "$have$want" ] || continue
+    # Declaring a chain makes it, or empties it.
+    body+=":$chain - [0:0]"$'\n'
+    body+=$(grep -E -- "^-A .*-[jg] $chain\$" <<<"$text" | sed 's/^-A/-D/')$'\n'
+    if [ -n "$want" ]; then
+      body+="-I $(hook_of "$chain") 1 -j $chain"$'\n'
+      body+=$(grep "^-A $chain " <<<"$rules")$'\n'
+    else
+      body+="-X $chain"$'\n'
+    fi
+  done
+  [ -z "$body" ] || printf '*%s\n%sCOMMIT\n' "$table" "$(sed '/^$/d' <<<"$body")"$'\n'
+}
+
+# Brings all families and tables to `wanted`. A try-out of all comes first; if the kernel refuses one later, those before it are put back.
+apply() {
+  local family table index before output done=()
+  local -A plan=() previous=()
+  for family in "${families[@]}"; do
+    for table in mangle nat; do
+      index=$family && [ $table = mangle ] || index=1$family
+      plan[$family$table]=$(transaction "$family" $table "${wanted[$index]-}")
+      before=$(save "$family" "$table")
+      previous[$family$table]=$(for chain in $(own_chains $table); do grep "^-A $chain " <<<"$before" || true; done)
+    done
+  done
+  for family in "${families[@]}"; do
+    for table in mangle nat; do
+      [ -n "${plan[$family$table]}" ] || continue
+      if [ -n "$dry_run" ]; then
+        printf '# %s --noflush\n%s\n' "$(program "$family" -restore)" "${plan[$family$table]}"
+      else
+        output=$(restore "$family" --test <<<"${plan[$family$table]}" 2>&1) || explain "$family" "$table" "${plan[$family$table]}" "$output"
+      fi
+    done
+  done
+  [ -z "$dry_run" ] || return 0
+  for family in "${families[@]}"; do
+    for table in mangle nat; do
+      [ -n "${plan[$family$table]}" ] || continue
+      if output=$(restore "$family" <<<"${plan[$family$table]}" 2>&1); then
+        done+=("$family $table")
+      else
+        local step
+        for step in ${done[@]+"${done[@]}"}; do
+          transaction $step "${previous[${step/ /}]}" | restore "${step% *}" 2>/dev/null || true
+        done
+        explain "$family" "$table" "${plan[$family$table]}" "$output"
+      fi
+    done
+  done
+}
+
+# The other kind of iptables (nft, legacy), if it is installed and holds chains of this instance. Looking must not load legacy's modules.
+remove_elsewhere() {
+  local other text family table mine=$iptables
+  [ "$(basename "$mine")" = "$mine" ] || return 0
+  for other in iptables-nft iptables-legacy; do
+    [ "$(kind_of "$other")" != "$(kind_of "$mine")" ] && command -v "$other" >/dev/null || continue
+    iptables=$other
+    for family in "${families[@]}"; do
+      for table in mangle nat; do
+        text=$(transaction "$family" $table '')
+        [ -n "$text" ] || continue
+        if [ -n "$dry_run" ]; then
+          printf '# %s --noflush\n%s\n' "$(program "$family" -restore)" "$text"
+        else
+          restore "$family" <<<"$text" || refuse "could not remove the rules that stand in $(program "$family")"
+        fi
+      done
+    done
+    iptables=$mine
+  done
+}
+
+kind_of() { case $("$1" --version 2>/dev/null) in *nf_tables*) echo nft ;; *) echo legacy ;; esac; }
+
+# program 6 -restore: /sbin/iptables-nft -> /sbin/ip6tables-nft-restore
+program() {
+  local base=${iptables##*/} folder=''
+  [ "$base" = "$iptables" ] || folder=${iptables%/*}/
+  [ "$1" = 4 ] || base=ip6tables${base#iptables}
+  echo "$folder$base${2-}"
+}
+
+# A table that nobody has used yet has nothing of ours; asking legacy for it would load its module.
+save() {
+  local tables=/proc/net/ip_tables_names
+  [ "$1" = 4 ] || tables=/proc/net/ip6_tables_names
+  if [ "$(kind_of "$(program "$1")")" = legacy ] && ! grep -qx "$2" "$tables" 2>/dev/null; then return 0; fi
+  "$(program "$1" -save)" -t "$2" 2>/dev/null || true
+}
+
+restore() { "$(program "$1" -restore)" --noflush --wait=10 "${@:2}"; }
+
+in_other_family() {
+  local family
+  for family in "${families[@]}"; do
+    if [ "$family" != "$1" ] && save "$family" mangle | grep -q "^:$2 "; then return 0; fi
+  done
+  return 1
+}
+
+# Tries one rule in a chain that is gone when the transaction ends: the kernel judges it, and nothing stays.
+extension_works() {
+  local try=L7EGG-TRY-$$
+  printf '*%s\n:%s - [0:0]\n-A %s %s\n-F %s\n-X %s\nCOMMIT\n' "$2" $try $try "$3" $try $try | restore "$1" >/dev/null 2>&1
+}
+
+# Why a transaction was refused: the extension that is missing, else iptables' own words.
+explain() {
+  local family=$1 table=$2 plan=$3 output=$4 missing=()
+  tried() { [[ $plan != *"$2"* ]] || extension_works "$family" "$table" "$3" || missing+=("$1"); }
+  tried "target NFQUEUE" "-j NFQUEUE" "-j NFQUEUE --queue-num 0"
+  tried "target MARK" "-j MARK" "-j MARK --set-xmark 0x0/0x30"
+  tried "match mark" "-m mark" "-m mark --mark 0x10/0x30"
+  tried "match conntrack" "-m conntrack" "-m conntrack --ctstate ESTABLISHED --ctdir REPLY"
+  tried "match bpf" "-m bpf" "-m bpf --object-pinned $pin_dir/$name/output"
+  tried "target MASQUERADE" "-j MASQUERADE" "-j MASQUERADE"
+  if [ ${#missing[@]} -gt 0 ]; then
+    local list
+    list=$(printf ', %s' "${missing[@]}")
+    refuse "$(program "$family") or this kernel lacks: ${list:2}"
+  fi
+  refuse "$(program "$family" -restore) refused the rules of table $table: $(head -n 1 <<<"$output")"
+}
+
+# --- input ------------------------------------------------------------------------------------------------------------
+
+parse_options() {
+  local option value
+  while [ $# -gt 0 ]; do
+    option=$1 && shift
+    case $option in
+      --masquerade) masquerade=1 && continue ;;
+      --own) own=1 && continue ;;
+      --dry-run) dry_run=1 && continue ;;
+      --*=*) value=${option#*=} option=${option%%=*} ;;
+      --lan | --eface | --iface | --queues | --mark-mask | --mode | --fail-mode | --name | --pin-dir)
+        [ $# -gt 0 ] || refuse "$option needs a value"
+        value=$1 && shift
+        ;;
+      *) refuse "unknown option '$option' (--help lists them)" ;;
+    esac
+    case $option in
+      --lan) IFS=, read -r -a value <<<"$value" && lans+=("${value[@]}") ;;
+      --eface) eface=$value ;;
+      --iface) iface=$value ;;
+      --queues) queues=$value ;;
+      --mark-mask) mask_text=$value ;;
+      --mode) [ "$value" = nfqueue ] || refuse "unknown mode '$value': nfqueue is the only one" ;;
+      --fail-mode)
+        fail_mode=$value
+        [ "$value" = closed ] || [ "$value" = open ] || refuse "unknown fail mode '$value': closed or open"
+        ;;
+      --name) name=$value ;;
+      --pin-dir) pin_dir=${value%/} ;;
+      *) refuse "unknown option '$option' (--help lists them)" ;;
+    esac
+    value=''
+  done
+  [[ $name =~ ^[a-z0-9-]{1,15}$ ]] || refuse "bad instance name '$name': 1 to 15 of a-z, 0-9 and -"
+  fwd=L7EGG-FWD-$name in=L7EGG-IN-$name out=L7EGG-OUT-$name nat=L7EGG-NAT-$name
+}
+
+check_programs() {
+  [ -n "$dry_run" ] || [ "$(id -u)" = 0 ] || refuse "this needs root"
+  families=(4)
+  # A kernel without IPv6 has nothing to guard there.
+  [ ! -e /proc/net/if_inet6 ] || families+=(6)
+  local family part
+  for family in "${families[@]}"; do
+    for part in '' -save -restore; do
+      command -v "$(program "$family" "$part")" >/dev/null || refuse "$(program "$family" "$part") is not installed (Debian, Ubuntu: apt-get install iptables)"
+    done
+  done
+}
+
+check_up_options() {
+  [ ${#lans[@]} -gt 0 ] || own=1
+  [ -n "$eface" ] || refuse "--eface is missing: the interface by which traffic leaves"
+  check_interface --eface "$eface"
+  iface=${iface:-$eface}
+  check_interface --iface "$iface"
+  local lan seen=' '
+  for lan in ${lans[@]+"${lans[@]}"}; do
+    check_interface --lan "$lan"
+    [ "$lan" != "$eface" ] || refuse "$lan can't be --lan and --eface at once"
+    [[ $seen != *" $lan "* ]] || refuse "--lan $lan is given twice"
+    seen+="$lan "
+  done
+
+  [[ $queues =~ ^([0-9]{1,5})(:([0-9]{1,5}))?$ ]] || refuse "bad queue '$queues': A or A:B, each 0 to 65535"
+  queue_low=$((10#${BASH_REMATCH[1]})) queue_high=$((10#${BASH_REMATCH[3]:-${BASH_REMATCH[1]}}))
+  [ $queue_low -le $queue_high ] && [ $queue_high -le 65535 ] || refuse "bad queue range '$queues': A:B, each 0 to 65535, A not above B"
+
+  local shift value=-1
+  if [[ $mask_text =~ ^0[xX][0-9a-fA-F]{1,8}$ ]]; then value=$((mask_text)); elif [[ $mask_text =~ ^[0-9]{1,10}$ ]]; then value=$((10#$mask_text)); fi
+  for ((shift = 0; shift <= 30; shift++)); do [ $value -ne $((3 << shift)) ] || break; done
+  [ $shift -le 30 ] || refuse "bad mark mask '$mask_text': two neighbouring bits are needed, such as 0x30"
+  printf -v mask '0x%x' $value
+  printf -v inspect '0x%x' $((1 << shift))
+  printf -v allow '0x%x' $((3 << shift))
+
+  [[ $pin_dir =~ ^/[A-Za-z0-9._/-]+$ ]] || refuse "bad --pin-dir '$pin_dir': an absolute path without blanks"
+  if [ -n "$own" ] && [ -z "$dry_run" ]; then
+    [ -e "$pin_dir/$name/output" ] || refuse "no program is pinned at $pin_dir/$name/output: 'l7egg run' does that first"
+  fi
+}
+
+# /proc/net, not /sys/class/net: the latter shows the network namespace it was mounted in, which may be another one.
+check_interface() {
+  [ -n "$2" ] || refuse "$1 is empty"
+  [[ $2 =~ ^[A-Za-z0-9._@-]{1,15}$ ]] && grep -qE "^ *${2//./\\.}:" /proc/net/dev || refuse "$1 $2: there is no such interface"
+}
+
+refuse() { echo "iptables-setup: $*" >&2 && exit 2; }
+
+main "$@"
