@@ -1,0 +1,98 @@
+/** Servers in the internet namespace: echo, and a resolver that answers what the test tells it to. */
+import { createSocket } from "node:dgram";
+import { createServer, isIPv6 } from "node:net";
+import { decode, encode, type Answer } from "dns-packet";
+
+/** Echo on these ports of every address. A connection's first bytes are kept for `received`. */
+export async function serveTcpEcho(args: { readonly ports: readonly number[] }): Promise<void> {
+  await Promise.all(
+    args.ports.map(
+      (port) =>
+        new Promise<void>((resolve, reject) => {
+          const server = createServer((socket) => {
+            socket.on("error", () => socket.destroy());
+            socket.pipe(socket);
+          });
+          server.on("error", reject);
+          server.listen({ port, host: "::", ipv6Only: false, backlog: 4096 }, resolve);
+        }),
+    ),
+  );
+}
+
+/** Echo on these addresses and ports. One socket each: the reply must come from the address that was asked. */
+export async function serveUdpEcho(args: {
+  readonly addresses: readonly string[];
+  readonly ports: readonly number[];
+}): Promise<void> {
+  for (const address of args.addresses) {
+    for (const port of args.ports) {
+      const socket = createSocket(isIPv6(address) ? "udp6" : "udp4");
+      socket.on("message", (message, from) => socket.send(message, from.port, from.address));
+      await new Promise<void>((resolve, reject) => {
+        socket.once("error", reject);
+        socket.bind(port, address, resolve);
+      });
+    }
+  }
+}
+
+export interface CraftedRecord {
+  /** Owner; default: the name asked for. */
+  readonly name?: string;
+  readonly type: "A" | "AAAA" | "CNAME";
+  readonly data: string;
+  readonly ttl?: number;
+}
+
+export interface CraftedAnswer {
+  readonly records: readonly CraftedRecord[];
+  /** Added to the query's id. */
+  readonly idOffset?: number;
+  /** Question in the answer instead of the one asked. */
+  readonly question?: string;
+  /** Sent from another address and port than the one that was asked: off the path. */
+  readonly from?: { readonly address: string; readonly port: number };
+  /** Milliseconds before it is sent. */
+  readonly delayMs?: number;
+}
+
+const crafted = new Map<string, readonly CraftedAnswer[]>();
+
+/** What the crafted resolver says to this name from now on: all of the answers, in order. */
+export function craft(args: { readonly name: string; readonly answers: readonly CraftedAnswer[] }): void {
+  crafted.set(args.name.toLowerCase(), args.answers);
+}
+
+export async function serveCrafted(args: { readonly addresses: readonly string[] }): Promise<void> {
+  for (const address of args.addresses) {
+    const socket = createSocket(isIPv6(address) ? "udp6" : "udp4");
+    socket.on("message", (message, from) => {
+      const query = decode(message);
+      const asked = query.questions?.[0];
+      if (!asked) return;
+      for (const answer of crafted.get(asked.name.toLowerCase()) ?? []) {
+        const reply = encode({
+          type: "response",
+          id: ((query.id ?? 0) + (answer.idOffset ?? 0)) & 0xffff,
+          flags: 0x180,
+          questions: [{ ...asked, name: answer.question ?? asked.name }],
+          answers: answer.records.map((r) => ({ ttl: 300, class: "IN", name: asked.name, ...r }) as Answer),
+        });
+        const send = () => {
+          if (!answer.from) return socket.send(reply, from.port, from.address);
+          const other = createSocket(isIPv6(address) ? "udp6" : "udp4");
+          other.bind(answer.from.port, answer.from.address, () =>
+            other.send(reply, from.port, from.address, () => other.close()),
+          );
+        };
+        if (answer.delayMs) setTimeout(send, answer.delayMs);
+        else send();
+      }
+    });
+    await new Promise<void>((resolve, reject) => {
+      socket.once("error", reject);
+      socket.bind(53, address, resolve);
+    });
+  }
+}
