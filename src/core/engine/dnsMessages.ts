@@ -119,7 +119,7 @@ export function judgeAnswer(
         chain: names,
         rule: query.rule,
         ports: query.ports,
-        expires: now + Math.min(Math.max(ttl * 1000, limits.minTtlMs), limits.maxTtlMs),
+        expires: now + Math.min(ttl * 1000, limits.maxTtlMs) + limits.ttlGraceMs,
       },
       out,
     );

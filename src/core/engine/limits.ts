@@ -29,9 +29,10 @@ export interface EngineLimits {
   readonly learned: number;
   /** Addresses taken from one answer; the rest is not learned. */
   readonly addressesPerAnswer: number;
-  /** Bounds of a learned name's time to live, milliseconds: TTL 0 must survive until the connection, a huge one must end. */
-  readonly minTtlMs: number;
+  /** Longest time to live that is taken from an answer, milliseconds. */
   readonly maxTtlMs: number;
+  /** Added to every time to live: caches serve a name a little longer than its TTL (Firefox: 60 s), and TTL 0 must survive until the connection. */
+  readonly ttlGraceMs: number;
   /** Denials remembered so that a retransmission gets no second line in the log; full: the oldest goes. */
   readonly recentDenials: number;
   readonly recentDenialMs: number;
@@ -54,8 +55,8 @@ export const defaultLimits: EngineLimits = {
   queriesPerStream: 64,
   learned: 262_144,
   addressesPerAnswer: 512,
-  minTtlMs: 60_000,
   maxTtlMs: 86_400_000,
+  ttlGraceMs: 60_000,
   recentDenials: 8_192,
   recentDenialMs: 5_000,
 };

@@ -1,0 +1,160 @@
+/**
+ * A playbook drives the engine as packets would: each step gives one event and says which commands must come out, in order.
+ * Commands are written as short lines ("accept 1 mark=allow", "learn www.x.io 198.51.100.7") so that a mismatch reads as a diff.
+ */
+import assert from "node:assert/strict";
+import { reasonName } from "../../../src/core/abi.generated.js";
+import type { Command } from "../../../src/core/engine/commands.js";
+import { Engine } from "../../../src/core/engine/engine.js";
+import type { ClientId, Event, Hook, PacketEvent, PacketId } from "../../../src/core/engine/events.js";
+import { defaultLimits, type EngineLimits } from "../../../src/core/engine/limits.js";
+import { formatAddr, parseAddr, type Addr } from "../../../src/core/net/address.js";
+import { compilePolicies } from "../../../src/core/policy/compile.js";
+import { parsePolicy, type PolicyFlags } from "../../../src/core/policy/parse.js";
+import { parseDns } from "../../../src/core/wire/dns.js";
+import { parseIp } from "../../../src/core/wire/ip.js";
+import { parseTcp } from "../../../src/core/wire/tcp.js";
+
+export const CLIENT = "192.168.77.2";
+export const CLIENT6 = "fd77::2";
+export const RESOLVER = "203.0.113.53";
+export const SITE = "198.51.100.7";
+export const SITE6 = "2001:db8:51::7";
+export const CLIENT_ID = "\x01\0\0\0\0\0\x02\0\0\0\0\x01\0\0\0\0" as ClientId;
+
+const noFlags: PolicyFlags = {
+  cidr: [],
+  denyCidr: [],
+  cn: [],
+  domain: ["www.x.io", "*.y.io"],
+  resolver: [RESOLVER],
+  port: [],
+  namePort: [],
+  verify: "both",
+  reject: "rst",
+  dnsDeny: "refused",
+};
+
+export interface PacketOptions {
+  readonly hook?: Hook;
+  readonly towardsClient?: boolean;
+  readonly client?: ClientId;
+  readonly checksumPending?: boolean;
+  readonly wireLength?: number;
+}
+
+export class Playbook {
+  readonly engine: Engine;
+  /** Every command of the whole play. */
+  readonly all: Command[] = [];
+  now = 1_000_000;
+  #nextId = 0;
+  /** Verdicts by packet id: each id must get exactly one. */
+  readonly #verdicts = new Map<number, number>();
+
+  constructor(flags: Partial<PolicyFlags> = {}, limits: Partial<EngineLimits> = {}) {
+    const parsed = parsePolicy({ ...noFlags, ...flags });
+    assert.ok(parsed.ok, parsed.ok ? "" : parsed.errors.join("\n"));
+    const { policies } = compilePolicies([parsed.spec]);
+    this.engine = new Engine({ policies, limits: { ...defaultLimits, ...limits } });
+  }
+
+  get policy(): number {
+    return 1;
+  }
+
+  /** Give one packet; returns the lines of what came out. Packets are numbered from 1. */
+  packet(bytes: Uint8Array, options: PacketOptions = {}): string[] {
+    const id = ++this.#nextId as PacketId;
+    const event: PacketEvent = {
+      type: "packet",
+      id,
+      hook: options.hook ?? "forward",
+      ifindexIn: 2,
+      ifindexOut: 3,
+      mark: options.towardsClient ? 0 : 0x10,
+      client: options.towardsClient ? undefined : (options.client ?? CLIENT_ID),
+      policy: options.towardsClient ? undefined : this.policy,
+      bytes,
+      wireLength: options.wireLength ?? bytes.length,
+      checksumPending: options.checksumPending ?? false,
+    };
+    return this.event(event);
+  }
+
+  event(event: Event): string[] {
+    const out: Command[] = [];
+    this.engine.handle(event, this.now, out);
+    this.all.push(...out);
+    for (const command of out) {
+      if (command.type !== "verdict") continue;
+      assert.ok(command.id <= this.#nextId, `verdict for packet ${command.id}, which was never given`);
+      this.#verdicts.set(command.id, (this.#verdicts.get(command.id) ?? 0) + 1);
+      assert.equal(this.#verdicts.get(command.id), 1, `second verdict for packet ${command.id}`);
+    }
+    return out.map(line);
+  }
+
+  /** Move the clock and tick. */
+  wait(ms: number): string[] {
+    this.now += ms;
+    return this.event({ type: "tick" });
+  }
+
+  /** After shutdown no packet may be left without a verdict. */
+  finish(): void {
+    this.event({ type: "shutdown" });
+    for (let id = 1; id <= this.#nextId; id++) {
+      assert.equal(this.#verdicts.get(id), 1, `packet ${id} got ${this.#verdicts.get(id) ?? 0} verdicts`);
+    }
+  }
+}
+
+const MARKS = { 2: "pending", 3: "allow" } as const;
+
+function line(command: Command): string {
+  switch (command.type) {
+    case "verdict":
+      return `${command.action} ${command.id}${command.mark === undefined ? "" : ` mark=${MARKS[command.mark]}`}`;
+    case "learn":
+      return `learn ${command.name} ${formatAddr(command.address)}${command.shared ? " shared" : ""}`;
+    case "forget":
+      return `forget ${command.name} ${formatAddr(command.address)}${command.last ? " last" : ""}`;
+    case "flowPut": {
+      const judged = (command.judgedEnd - command.judgedStart) >>> 0;
+      return `flow ${command.verdict} ${reasonName(command.reason)}${judged ? ` judged=${judged}` : ""}`;
+    }
+    case "flowDelete":
+      return "flow delete";
+    case "send":
+      return `send ${describe(command.bytes)}`;
+    case "decision":
+      return `${command.verdict === "allow" ? "ALLOW" : "DENY"} ${reasonName(command.reason)}${command.name === undefined ? "" : ` ${command.name}`}`;
+    case "count":
+      return `count ${reasonName(command.reason)}`;
+  }
+}
+
+/** What a packet of ours is, for a person: "rst to 192.168.77.2". */
+function describe(bytes: Uint8Array): string {
+  const ip = parseIp(bytes, bytes.length);
+  if (ip.kind !== "done") return `unreadable ${ip.kind}`;
+  const to = formatAddr(ip.value.dst);
+  if (ip.value.proto === 6) {
+    const tcp = parseTcp(bytes, ip.value);
+    if (tcp.kind !== "done") return "unreadable tcp";
+    if (tcp.value.flags & 4) return `rst to ${to}`;
+    return `tcp ${tcp.value.payloadEnd - tcp.value.payloadOffset} bytes to ${to}`;
+  }
+  if (ip.value.proto === 17) {
+    const dns = parseDns(bytes, ip.value.payloadOffset + 8, ip.value.payloadEnd);
+    return dns.kind === "done" ? `dns rcode=${dns.value.rcode} to ${to}` : `udp to ${to}`;
+  }
+  return `icmp ${bytes[ip.value.payloadOffset]}/${bytes[ip.value.payloadOffset + 1]} to ${to}`;
+}
+
+export function addr(text: string): Addr {
+  const parsed = parseAddr(text);
+  assert.ok(parsed, `not an address: ${text}`);
+  return parsed;
+}

@@ -1,0 +1,372 @@
+import assert from "node:assert/strict";
+import { describe, it } from "node:test";
+import type { PolicyFlags } from "../../../src/core/policy/parse.js";
+import type { ClientId } from "../../../src/core/engine/events.js";
+import type { EngineLimits } from "../../../src/core/engine/limits.js";
+import { clientHello, ping, tcp, udp } from "../../packets.js";
+import { addr, CLIENT, CLIENT6, CLIENT_ID, Playbook, SITE, SITE6 } from "./playbook.js";
+
+const v4 = { src: CLIENT, dst: SITE };
+const v6 = { src: CLIENT6, dst: SITE6 };
+const hello = clientHello(["www.x.io"]);
+const evil = clientHello(["www.evil.io"]);
+const http = Buffer.from("GET / HTTP/1.1\r\nHost: www.x.io\r\n\r\n");
+
+/** A playbook in which the client has learned the site's addresses for www.x.io. */
+function learned(flags: Partial<PolicyFlags> = {}, limits: Partial<EngineLimits> = {}): Playbook {
+  const play = new Playbook(flags, limits);
+  for (const address of [SITE, SITE6]) {
+    play.event({
+      type: "restored",
+      policy: play.policy,
+      client: CLIENT_ID,
+      name: "www.x.io",
+      address: addr(address),
+      chain: ["www.x.io"],
+      expires: play.now + 300_000,
+    });
+  }
+  return play;
+}
+
+/** Handshake: SYN (packet 1) with ISN 999; the first payload byte is 1000. */
+function opened(play: Playbook, ends = v4, dport = 443): Playbook {
+  assert.deepEqual(play.packet(tcp(ends, { seq: 999, flags: "S", dport })), ["flow delete", "accept 1 mark=pending"]);
+  return play;
+}
+
+const allowedHello = (ids: number[], bytes: Uint8Array) => [
+  `flow allow allow-name judged=${bytes.length}`,
+  ...ids.map((id) => `accept ${id} mark=allow`),
+  "ALLOW allow-name www.x.io",
+];
+
+describe("verify both", () => {
+  for (const [family, ends] of [["IPv4", v4], ["IPv6", v6]] as const) {
+    it(`allows the bound name over ${family}, in one packet`, () => {
+      const play = opened(learned(), ends);
+      assert.deepEqual(play.packet(tcp(ends, { seq: 1000 }, hello)), allowedHello([2], hello));
+      play.finish();
+    });
+  }
+
+  it("gives the same verdict wherever the hello is cut in two, in order or not", () => {
+    for (let cut = 1; cut < hello.length; cut++) {
+      const inOrder = opened(learned());
+      assert.deepEqual(inOrder.packet(tcp(v4, { seq: 1000 }, hello.subarray(0, cut))), []);
+      assert.deepEqual(inOrder.packet(tcp(v4, { seq: 1000 + cut }, hello.subarray(cut))), allowedHello([2, 3], hello));
+      const swapped = opened(learned());
+      assert.deepEqual(swapped.packet(tcp(v4, { seq: 1000 + cut }, hello.subarray(cut))), []);
+      assert.deepEqual(swapped.packet(tcp(v4, { seq: 1000 }, hello.subarray(0, cut))), allowedHello([2, 3], hello));
+    }
+  });
+
+  it("judges one-byte segments, letting the sender's window open", () => {
+    for (const [bytes, verdict] of [[hello, "ALLOW allow-name www.x.io"], [evil, "DENY name-denied www.evil.io"]] as const) {
+      const play = opened(learned());
+      const seen: string[] = [];
+      for (let i = 0; i < bytes.length; i++) {
+        const lines = play.packet(tcp(v4, { seq: 1000 + i }, bytes.subarray(i, i + 1)));
+        seen.push(...lines);
+        assert.ok(play.engine.stats().heldPackets <= 4);
+        if (lines.some((one) => one.startsWith("flow"))) break;
+      }
+      assert.ok(seen.includes(verdict), seen.slice(-4).join("; "));
+      assert.ok(seen.filter((one) => one.endsWith("mark=pending")).length > 50);
+      play.finish();
+    }
+  });
+
+  it("denies a sibling, a parent and a child of the allowed name, and resets both ends", () => {
+    for (const name of ["ww2.x.io", "x.io", "a.www.x.io", "y.io"]) {
+      const play = opened(learned());
+      assert.deepEqual(play.packet(tcp(v4, { seq: 1000 }, clientHello([name]))), [
+        "drop 2",
+        "flow deny name-denied",
+        `DENY name-denied ${name}`,
+        `send rst to ${CLIENT}`,
+        `send rst to ${SITE}`,
+      ]);
+      play.finish();
+    }
+  });
+
+  it("keeps silent if the policy says drop", () => {
+    const play = opened(learned({ reject: "drop" }));
+    assert.deepEqual(play.packet(tcp(v4, { seq: 1000 }, evil)), ["drop 2", "flow deny name-denied", "DENY name-denied www.evil.io"]);
+  });
+
+  it("denies an allowed name on an address that was learned for another one", () => {
+    const play = opened(learned());
+    const lines = play.packet(tcp(v4, { seq: 1000 }, clientHello(["a.y.io"])));
+    assert.deepEqual(lines.slice(0, 3), ["drop 2", "flow deny name-ip-mismatch", "DENY name-ip-mismatch a.y.io"]);
+  });
+
+  it("denies what another client learned", () => {
+    const play = learned();
+    const lines = play.packet(tcp(v4, { seq: 999, flags: "S" }), { client: "another client 1" as ClientId });
+    assert.deepEqual(lines, ["drop 1", "DENY unlearned", `send rst to ${CLIENT}`]);
+  });
+
+  it("denies a SYN to an address that was never learned, or too long ago", () => {
+    const play = learned();
+    assert.equal(play.packet(tcp({ src: CLIENT, dst: "198.51.100.8" }, { flags: "S" }))[1], "DENY unlearned");
+    play.now += 300_000;
+    assert.equal(play.packet(tcp(v4, { flags: "S" }))[1], "DENY expired www.x.io");
+  });
+
+  it("keeps a flow whose name expires between SYN and hello", () => {
+    const play = opened(learned());
+    play.now += 300_000;
+    assert.deepEqual(play.packet(tcp(v4, { seq: 1000 }, hello)), allowedHello([2], hello));
+  });
+
+  it("allows HTTP by its Host, denies another Host", () => {
+    assert.deepEqual(opened(learned(), v4, 80).packet(tcp(v4, { seq: 1000, dport: 80 }, http)), allowedHello([2], http));
+    const other = Buffer.from("GET / HTTP/1.1\r\nHost: www.evil.io\r\n\r\n");
+    assert.equal(opened(learned(), v4, 80).packet(tcp(v4, { seq: 1000, dport: 80 }, other))[2], "DENY name-denied www.evil.io");
+  });
+
+  it("allows a request whose body in the same packet is larger than the bound", () => {
+    const head = Buffer.from("POST / HTTP/1.1\r\nHost: www.x.io\r\nContent-Length: 40000\r\n\r\n");
+    const request = Buffer.concat([head, Buffer.alloc(40_000, 0x61)]);
+    const lines = opened(learned(), v4, 80).packet(tcp(v4, { seq: 1000, dport: 80 }, request));
+    assert.deepEqual(lines, ["flow allow allow-name judged=16384", "accept 2 mark=allow", "ALLOW allow-name www.x.io"]);
+  });
+
+  it("wants a name on the ports where one belongs, and only there", () => {
+    const raw = Buffer.from("SSH-2.0-OpenSSH_9.2\r\n");
+    assert.deepEqual(opened(learned()).packet(tcp(v4, { seq: 1000 }, raw)).slice(0, 3), ["drop 2", "flow deny no-name", "DENY no-name"]);
+    assert.deepEqual(opened(learned(), v4, 22).packet(tcp(v4, { seq: 1000, dport: 22 }, raw)), [
+      `flow allow allow-address judged=${raw.length}`,
+      "accept 2 mark=allow",
+      "ALLOW allow-address www.x.io",
+    ]);
+    // TLS is recognised on any port.
+    assert.equal(opened(learned(), v4, 22).packet(tcp(v4, { seq: 1000, dport: 22 }, evil))[2], "DENY name-denied www.evil.io");
+  });
+
+  it("denies a hello without a name, with two, with an address, with a NUL", () => {
+    const cases: [Buffer, string][] = [
+      [clientHello([]), "no-name"],
+      [clientHello(["www.x.io", "www.evil.io"]), "hello-malformed"],
+      [clientHello(["198.51.100.7"]), "no-name"],
+      [clientHello(["www.x.io\0.evil.io"]), "hello-malformed"],
+    ];
+    for (const [bytes, reason] of cases) {
+      assert.equal(opened(learned()).packet(tcp(v4, { seq: 1000 }, bytes))[1], `flow deny ${reason}`);
+    }
+  });
+
+  it("treats case and a trailing dot as the same name", () => {
+    assert.equal(opened(learned()).packet(tcp(v4, { seq: 1000 }, clientHello(["WwW.x.IO"]))).at(-1), "ALLOW allow-name www.x.io");
+  });
+
+  it("denies overlapping segments that disagree, chooses neither", () => {
+    const play = opened(learned());
+    play.packet(tcp(v4, { seq: 1000 }, hello.subarray(0, 60)));
+    assert.deepEqual(play.packet(tcp(v4, { seq: 1030 }, evil.subarray(31, 90))).slice(0, 4), ["drop 2", "flow deny overlap", "drop 3", "DENY overlap"]);
+    play.finish();
+  });
+
+  it("discards decoys that the server would discard: no ACK, reset with data, MD5 option", () => {
+    for (const options of [{ flags: "P" }, { flags: "RPA" }, { tcpOptions: Buffer.from([19, 18, ...Array<number>(16).fill(7), 1, 1]) }]) {
+      const play = opened(learned());
+      assert.deepEqual(play.packet(tcp(v4, { seq: 1000, ...options }, hello)), ["drop 2", "count malformed"]);
+      assert.equal(play.packet(tcp(v4, { seq: 1000 }, evil))[2], "DENY name-denied www.evil.io");
+    }
+    const play = opened(learned());
+    const bad = Buffer.from(tcp(v4, { seq: 1000 }, hello));
+    bad[37]! ^= 0xff;
+    assert.deepEqual(play.packet(bad), ["drop 2", "count checksum"]);
+    assert.deepEqual(play.packet(tcp(v4, { seq: 200_000 }, hello)), ["drop 3", "count malformed"]);
+  });
+
+  it("denies urgent bytes", () => {
+    assert.equal(opened(learned()).packet(tcp(v4, { seq: 1000, flags: "PAU", urgent: 5 }, hello))[1], "DENY hello-malformed");
+  });
+
+  it("inspects data in the SYN", () => {
+    assert.deepEqual(learned().packet(tcp(v4, { seq: 999, flags: "S" }, hello)), ["flow delete", ...allowedHello([1], hello)]);
+    assert.equal(learned().packet(tcp(v4, { seq: 999, flags: "S" }, evil))[3], "DENY name-denied www.evil.io");
+  });
+
+  it("accepts a retransmitted SYN, begins anew at another one", () => {
+    const play = opened(learned());
+    assert.deepEqual(play.packet(tcp(v4, { seq: 999, flags: "S" })), ["accept 2 mark=pending"]);
+    play.packet(tcp(v4, { seq: 1000 }, hello.subarray(0, 10)));
+    assert.deepEqual(play.packet(tcp(v4, { seq: 70_000, flags: "S" })), ["drop 3", "flow delete", "accept 4 mark=pending"]);
+    assert.deepEqual(play.packet(tcp(v4, { seq: 70_001 }, hello)), allowedHello([5], hello));
+    play.finish();
+  });
+
+  it("loses no state to a reset or FIN", () => {
+    const play = opened(learned());
+    assert.deepEqual(play.packet(tcp(v4, { seq: 1000, flags: "R" })), ["accept 2 mark=pending"]);
+    assert.deepEqual(play.packet(tcp(v4, { seq: 1000, flags: "FA" })), ["accept 3 mark=pending"]);
+    assert.equal(play.packet(tcp(v4, { seq: 1000 }, evil))[2], "DENY name-denied www.evil.io");
+  });
+
+  it("accepts the judged bytes again, revokes the flow at others", () => {
+    const play = opened(learned());
+    play.packet(tcp(v4, { seq: 1000 }, hello));
+    assert.deepEqual(play.packet(tcp(v4, { seq: 1000 }, hello)), ["accept 3 mark=allow"]);
+    assert.deepEqual(play.packet(tcp(v4, { seq: 1010 }, Buffer.concat([hello.subarray(10), Buffer.from("more")]))), ["accept 4 mark=allow"]);
+    assert.deepEqual(play.packet(tcp(v4, { seq: 1000 }, evil)), [
+      "flow deny rewritten",
+      "drop 5",
+      "DENY rewritten",
+      `send rst to ${CLIENT}`,
+      `send rst to ${SITE}`,
+    ]);
+    assert.equal(play.packet(tcp(v4, { seq: 1000 }, hello))[2], "DENY mid-flow");
+  });
+
+  it("denies the middle of a flow that it has not seen begin", () => {
+    assert.deepEqual(learned().packet(tcp(v4, { seq: 1000 }, hello)), ["flow deny mid-flow", "drop 1", "DENY mid-flow", `send rst to ${CLIENT}`]);
+  });
+
+  it("puts an evicted flow back while its judged bytes are remembered", () => {
+    const play = opened(learned());
+    play.packet(tcp(v4, { seq: 1000 }, hello));
+    const later = tcp(v4, { seq: 1000 + hello.length }, Buffer.from("application data"));
+    assert.deepEqual(play.packet(later), [`flow allow allow-name judged=${hello.length}`, "accept 3 mark=allow"]);
+  });
+
+  it("denies QUIC to a name, lets other UDP and echo through to a learned address, denies their neighbours", () => {
+    const play = learned();
+    assert.equal(play.packet(udp(v4, { dport: 443 }, Buffer.from("x")))[0], "flow deny quic");
+    assert.equal(play.packet(udp(v4, { dport: 444 }, Buffer.from("x"))).at(-1), "ALLOW allow-address www.x.io");
+    assert.equal(play.packet(udp({ src: CLIENT, dst: "198.51.100.8" }, { dport: 444 }, Buffer.from("x")))[0], "flow deny unlearned");
+    assert.equal(play.packet(ping(v4)).at(-1), "ALLOW allow-address www.x.io");
+    assert.equal(play.packet(ping(v6)).at(-1), "ALLOW allow-address www.x.io");
+    assert.equal(play.packet(ping({ src: CLIENT, dst: "198.51.100.8" }))[0], "flow deny unlearned");
+  });
+
+  it("holds to the ports that the rules allow", () => {
+    const play = learned({ port: ["tcp/443"] });
+    assert.equal(play.packet(tcp(v4, { seq: 999, flags: "S", dport: 444 }))[1], "DENY port www.x.io");
+    assert.equal(play.packet(udp(v4, { dport: 444 }, Buffer.from("x")))[0], "flow deny port");
+    assert.equal(opened(learned({ port: ["tcp/443"] })).packet(tcp(v4, { seq: 1000 }, hello)).at(-1), "ALLOW allow-name www.x.io");
+  });
+});
+
+describe("verify sni", () => {
+  it("decides by the name alone", () => {
+    const play = opened(new Playbook({ verify: "sni" }));
+    assert.deepEqual(play.packet(tcp(v4, { seq: 1000 }, hello)), allowedHello([2], hello));
+    assert.equal(opened(new Playbook({ verify: "sni" })).packet(tcp(v4, { seq: 1000 }, evil))[1], "flow deny name-denied");
+  });
+
+  it("denies what carries no name, on any port", () => {
+    assert.equal(opened(new Playbook({ verify: "sni" }), v4, 22).packet(tcp(v4, { seq: 1000, dport: 22 }, Buffer.from("SSH-2.0-x\r\n")))[1], "flow deny no-name");
+    assert.equal(new Playbook({ verify: "sni" }).packet(udp(v4, { dport: 443 }, Buffer.from("x")))[0], "flow deny quic");
+    assert.equal(new Playbook({ verify: "sni" }).packet(udp(v4, { dport: 9000 }, Buffer.from("x")))[0], "flow deny no-name");
+  });
+});
+
+describe("verify dns", () => {
+  it("decides by the address alone, also in the middle of a flow", () => {
+    assert.deepEqual(learned({ verify: "dns" }).packet(tcp(v4, { seq: 999, flags: "S" })), [
+      "flow delete",
+      "flow allow allow-address",
+      "accept 1 mark=allow",
+      "ALLOW allow-address www.x.io",
+    ]);
+    assert.equal(learned({ verify: "dns" }).packet(tcp(v4, { seq: 1000 }, evil)).at(-1), "ALLOW allow-address www.x.io");
+    assert.equal(learned({ verify: "dns" }).packet(udp(v4, { dport: 443 }, Buffer.from("x"))).at(-1), "ALLOW allow-address www.x.io");
+    assert.equal(learned({ verify: "dns" }).packet(tcp({ src: CLIENT, dst: "198.51.100.8" }, { flags: "S" }))[1], "DENY unlearned");
+  });
+});
+
+describe("bounds", () => {
+  it("denies a hello that is not complete in time", () => {
+    const play = opened(learned());
+    play.packet(tcp(v4, { seq: 1000 }, hello.subarray(0, 20)));
+    assert.deepEqual(play.wait(9_999), []);
+    assert.deepEqual(play.wait(1).slice(0, 3), ["drop 2", "flow deny hello-timeout", "DENY hello-timeout"]);
+    play.finish();
+  });
+
+  it("denies a hello beyond the bound", () => {
+    const play = opened(learned({}, { helloBytes: 400 }));
+    const long = clientHello(["www.x.io"], { pad: 500 });
+    assert.equal(play.packet(tcp(v4, { seq: 1000 }, long))[1], "flow deny hello-too-large");
+  });
+
+  it("denies when too many packets would be held", () => {
+    const play = opened(learned({}, { held: 2, heldPerFlow: 8 }));
+    play.packet(tcp(v4, { seq: 1000 }, hello.subarray(0, 1)));
+    play.packet(tcp(v4, { seq: 1001 }, hello.subarray(1, 2)));
+    assert.deepEqual(play.packet(tcp(v4, { seq: 1002 }, hello.subarray(2, 3))).slice(0, 5), [
+      "drop 2",
+      "drop 3",
+      "flow deny overload",
+      "drop 4",
+      "DENY overload",
+    ]);
+    assert.equal(play.engine.stats().heldPackets, 0);
+  });
+
+  it("evicts the oldest undecided flow when the table is full", () => {
+    const play = opened(learned({}, { pendingFlows: 1 }));
+    assert.deepEqual(play.packet(tcp(v4, { sport: 40_001, seq: 999, flags: "S" })), ["flow delete", "count overload", "accept 2 mark=pending"]);
+    assert.equal(play.packet(tcp(v4, { seq: 1000 }, hello))[2], "DENY mid-flow");
+    assert.equal(play.engine.stats().pendingEvicted, 1);
+  });
+
+  it("writes one line for a denied flow, however often it is sent again", () => {
+    const play = new Playbook({ reject: "drop" });
+    const syn = tcp(v4, { flags: "S" });
+    assert.deepEqual(play.packet(syn), ["drop 1", "DENY unlearned"]);
+    assert.deepEqual(play.packet(syn), ["drop 2", "count unlearned"]);
+    play.now += 5_001;
+    assert.deepEqual(play.packet(syn), ["drop 3", "DENY unlearned"]);
+  });
+
+  it("evicts the oldest learned name when the table is full", () => {
+    const play = learned({}, { learned: 2 });
+    const lines = play.event({
+      type: "restored",
+      policy: 1,
+      client: CLIENT_ID,
+      name: "a.y.io",
+      address: addr("198.51.100.9"),
+      chain: ["a.y.io"],
+      expires: play.now + 1000,
+    });
+    assert.deepEqual(lines, [`forget www.x.io ${SITE} last`, "learn a.y.io 198.51.100.9"]);
+  });
+
+  it("gives a verdict to every held packet at shutdown", () => {
+    const play = opened(learned());
+    play.packet(tcp(v4, { seq: 1000 }, hello.subarray(0, 20)));
+    play.packet(tcp(v4, { seq: 1030 }, hello.subarray(30, 40)));
+    play.finish();
+  });
+});
+
+describe("decisions of the kernel", () => {
+  const event = (verdict: "allow" | "deny", bytes: Uint8Array) =>
+    ({ type: "kernelDecision", verdict, reason: 34, rule: 0, policy: 1, client: CLIENT_ID, ifindexIn: 2, bytes, wireLength: bytes.length }) as const;
+
+  it("are told to the client: reset for TCP, prohibited for the rest, nothing for a reset or an ICMP error", () => {
+    const play = learned();
+    assert.deepEqual(play.event(event("deny", tcp(v4, { flags: "S" }))), ["DENY unlearned www.x.io", `send rst to ${CLIENT}`]);
+    assert.deepEqual(play.event(event("deny", tcp(v6, { flags: "S" }))), ["DENY unlearned www.x.io", `send rst to ${CLIENT6}`]);
+    assert.deepEqual(play.event(event("deny", udp(v4, {}, Buffer.from("x")))), ["DENY unlearned www.x.io", `send icmp 3/13 to ${CLIENT}`]);
+    assert.deepEqual(play.event(event("deny", udp(v6, {}, Buffer.from("x")))), ["DENY unlearned www.x.io", `send icmp 1/1 to ${CLIENT6}`]);
+    assert.deepEqual(play.event(event("deny", tcp(v4, { flags: "R" }))), ["DENY unlearned www.x.io"]);
+    assert.deepEqual(play.event(event("allow", tcp(v4, { flags: "S" }))), ["ALLOW unlearned www.x.io"]);
+  });
+});
+
+describe("restored names", () => {
+  it("come back only if today's policy allows them", () => {
+    const play = new Playbook();
+    const base = { type: "restored", policy: 1, client: CLIENT_ID, address: addr(SITE), chain: [], expires: play.now + 1 } as const;
+    assert.deepEqual(play.event({ ...base, name: "www.x.io" }), [`learn www.x.io ${SITE}`]);
+    assert.deepEqual(play.event({ ...base, name: "evil.io" }), []);
+    assert.deepEqual(play.event({ ...base, name: "www.x.io", expires: play.now }), []);
+  });
+});
