@@ -1,0 +1,438 @@
+/**
+ * scripts/iptables-setup.sh in a network namespace of its own, with both kinds of iptables. What is installed is compared with
+ * iptables-save as text; that the rules do what they are for is tried with pings between three namespaces.
+ */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { chmodSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, beforeEach, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+const script = fileURLToPath(new URL("../../scripts/iptables-setup.sh", import.meta.url));
+const id = `l7ipt${process.pid}`;
+const [router, client, server] = [`${id}r`, `${id}c`, `${id}s`];
+const scratch = mkdtempSync(join(tmpdir(), "l7egg-iptables-"));
+
+interface Result {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+before(() => {
+  for (const name of [router, client, server]) must("ip", "netns", "add", name);
+  for (const [lan, peer, peerNs, net] of [
+    ["lan0", "c0", client, 1],
+    ["wan0", "s0", server, 2],
+  ] as const) {
+    must("ip", "link", "add", lan, "netns", router, "type", "veth", "peer", "name", peer, "netns", peerNs);
+    for (const [ns, dev, host] of [
+      [router, lan, 1],
+      [peerNs, peer, 2],
+    ] as const) {
+      must("ip", "-n", ns, "addr", "add", `10.9.${net}.${host}/24`, "dev", dev);
+      must("ip", "-n", ns, "addr", "add", `fd09:${net}::${host}/64`, "dev", dev, "nodad");
+      must("ip", "-n", ns, "link", "set", dev, "up");
+    }
+    must("ip", "-n", peerNs, "route", "add", "default", "via", `10.9.${net}.1`);
+    must("ip", "-n", peerNs, "route", "add", "default", "via", `fd09:${net}::1`);
+  }
+  must("ip", "-n", router, "link", "add", "lan1", "type", "veth", "peer", "name", "lan1peer");
+  inRouter("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1");
+});
+process.on("exit", cleanUp);
+after(cleanUp);
+
+for (const kind of ["nft", "legacy"] as const) {
+  describe(`iptables-${kind}`, () => {
+    const ipt = { IPTABLES: `iptables-${kind}` };
+    const setup = (...args: string[]): Result => setupWith(ipt, ...args);
+    const up = (...args: string[]) => assertOk(setup("up", ...args));
+    const saved = () => savedBy(kind);
+    const add = (rule: string) => {
+      for (const family of ["", "6"]) inRouter(`ip${family}tables-${kind}`, ...rule.split(" "));
+    };
+
+    beforeEach(() => {
+      for (const other of ["nft", "legacy"]) {
+        for (const family of ["", "6"]) {
+          for (const table of ["mangle", "nat", "filter"]) {
+            inRouter(`ip${family}tables-${other}`, "-t", table, "-F");
+            inRouter(`ip${family}tables-${other}`, "-t", table, "-X");
+          }
+        }
+      }
+    });
+
+    test("a LAN: the very rules, in both families", () => {
+      up("--lan", "lan0", "--eface", "wan0", "--queues", "3:5", "--mark-mask", "0xc00", "--name", "a");
+      const rules = (icmp: string) => [
+        "-A INPUT -j L7EGG-IN-a",
+        "-A FORWARD -j L7EGG-FWD-a",
+        "-A OUTPUT -j L7EGG-OUT-a",
+        "-A L7EGG-FWD-a -i lan0 -o wan0 -m mark --mark 0x400/0xc00 -m conntrack --ctstate ESTABLISHED --ctdir REPLY -j MARK --set-xmark 0xc00/0xc00",
+        `-A L7EGG-FWD-a -i lan0 -o wan0 -p ${icmp} -m mark --mark 0x400/0xc00 -m conntrack --ctstate RELATED -j MARK --set-xmark 0xc00/0xc00`,
+        "-A L7EGG-FWD-a -i lan0 -o wan0 -m mark --mark 0x400/0xc00 -j NFQUEUE --queue-balance 3:5",
+        "-A L7EGG-FWD-a -o lan0 -p udp -m udp --sport 53 -j NFQUEUE --queue-balance 3:5",
+        "-A L7EGG-FWD-a -o lan0 -p tcp -m tcp --sport 53 -j NFQUEUE --queue-balance 3:5",
+        "-A L7EGG-IN-a -i lan0 -p udp -m udp --dport 53 -j NFQUEUE --queue-balance 3:5",
+        "-A L7EGG-IN-a -i lan0 -p tcp -m tcp --dport 53 -j NFQUEUE --queue-balance 3:5",
+        "-A L7EGG-OUT-a -o lan0 -p udp -m udp --sport 53 -m mark ! --mark 0xc00/0xc00 -j NFQUEUE --queue-balance 3:5",
+        "-A L7EGG-OUT-a -o lan0 -p tcp -m tcp --sport 53 -m mark ! --mark 0xc00/0xc00 -j NFQUEUE --queue-balance 3:5",
+      ];
+      assert.deepEqual(rulesOf(kind, "", "mangle"), rules("icmp"));
+      assert.deepEqual(rulesOf(kind, "6", "mangle"), rules("ipv6-icmp"));
+      assert.deepEqual(rulesOf(kind, "", "nat"), []);
+    });
+
+    test("what --dry-run prints is what up installs, and it installs nothing", () => {
+      const options = ["--lan", "lan0,lan1", "--eface", "wan0", "--masquerade", "--fail-mode", "open"];
+      const empty = saved();
+      const printed = assertOk(setup("up", ...options, "--dry-run")).out.split("\n");
+      assert.deepEqual(saved(), empty);
+      up(...options);
+      const installed = saved().filter((line) => line.startsWith("-A L7EGG"));
+      assert.equal(installed.length, 2 * (2 * 9 + 1));
+      assert.deepEqual(printed.filter((line) => line.startsWith("-A")).sort(), installed.sort());
+    });
+
+    test("up twice is up once", () => {
+      up("--lan", "lan0", "--eface", "wan0", "--masquerade");
+      const once = saved();
+      up("--lan", "lan0", "--eface", "wan0", "--masquerade");
+      assert.deepEqual(saved(), once);
+      assert.equal(once.filter((line) => line === "-A FORWARD -j L7EGG-FWD-default").length, 2);
+    });
+
+    test("up with other options replaces: nothing of the old ones is left", () => {
+      up("--lan", "lan0", "--lan", "lan1", "--eface", "wan0", "--masquerade", "--queues", "7");
+      up("--lan", "lan1", "--eface", "wan0", "--fail-mode", "open");
+      const replaced = saved();
+      assertOk(setup("down"));
+      up("--lan", "lan1", "--eface", "wan0", "--fail-mode", "open");
+      assert.deepEqual(replaced, saved());
+      assert.ok(!replaced.some((line) => /lan0|queue-num 7|L7EGG-NAT/.test(line)));
+      assert.ok(
+        replaced.includes(
+          "-A L7EGG-IN-default -i lan1 -p udp -m udp --dport 53 -j NFQUEUE --queue-num 0 --queue-bypass",
+        ),
+      );
+    });
+
+    test("foreign rules stay, in their order, and down leaves exactly them", () => {
+      // Chains whose names only begin like ours, a comment that speaks of ours, and rules in the same hooks.
+      for (const rule of [
+        "-t mangle -N L7EGG-FWD-default-2",
+        "-t mangle -A L7EGG-FWD-default-2 -p tcp -j RETURN",
+        "-t mangle -A FORWARD -i lan1 -j L7EGG-FWD-default-2",
+        "-t mangle -A FORWARD -m comment --comment jump:L7EGG-FWD-default -j ACCEPT",
+        "-t mangle -A OUTPUT -p udp -j MARK --set-xmark 0x100/0x100",
+        "-t nat -A POSTROUTING -o wan0 -j MASQUERADE",
+        "-t filter -A FORWARD -i lan0 -j DROP",
+      ]) {
+        add(rule);
+      }
+      const before = saved();
+      up("--lan", "lan0", "--eface", "wan0", "--masquerade");
+      const during = saved();
+      assert.deepEqual(
+        during.filter((line) => !/L7EGG-(FWD|IN|OUT|NAT)-default( |$)/.test(line) || line.includes("comment")),
+        before,
+      );
+      const forward = during.filter((line) => line.startsWith("-A FORWARD") && !line.includes("DROP"));
+      assert.equal(forward[0], "-A FORWARD -j L7EGG-FWD-default");
+      assertOk(setup("down"));
+      assert.deepEqual(saved(), before);
+      assertOk(setup("down"));
+      assert.deepEqual(saved(), before);
+    });
+
+    test("two instances stand side by side; one leaves, the other stays", () => {
+      up("--lan", "lan0", "--eface", "wan0", "--name", "one");
+      const one = saved();
+      up("--lan", "lan1", "--eface", "wan0", "--name", "two", "--queues", "9", "--masquerade");
+      assert.equal(setup("status", "--name", "one").code, 0);
+      assert.equal(setup("status", "--name", "two").code, 0);
+      assertOk(setup("down", "--name", "two"));
+      assert.deepEqual(
+        saved().filter((line) => !line.startsWith("*") && !line.startsWith(":P")),
+        one.filter((line) => !line.startsWith("*") && !line.startsWith(":P")),
+      );
+      assert.equal(setup("status", "--name", "two").code, 1);
+    });
+
+    test("status: not up, up, and what is missing", () => {
+      assert.deepEqual([setup("status").code, setup("status").out], [1, "instance default: not up\n"]);
+      up("--lan", "lan0", "--eface", "wan0");
+      const all = assertOk(setup("status")).out;
+      assert.match(all, /^IPv6 mangle: -A L7EGG-FWD-default -i lan0 .*NFQUEUE/m);
+      assert.match(all, /^instance default: up$/m);
+      inRouter(`iptables-${kind}`, "-t", "mangle", "-D", "FORWARD", "-j", "L7EGG-FWD-default");
+      inRouter(`ip6tables-${kind}`, "-t", "mangle", "-F", "L7EGG-IN-default");
+      const partly = setup("status");
+      assert.equal(partly.code, 1);
+      assert.match(partly.out, /^IPv4: no jump to L7EGG-FWD-default$/m);
+      assert.match(partly.out, /^IPv6: chain L7EGG-IN-default is empty$/m);
+      // up repairs.
+      up("--lan", "lan0", "--eface", "wan0");
+      assert.equal(setup("status").code, 0);
+      inRouter(`ip6tables-${kind}`, "-t", "mangle", "-F");
+      inRouter(`ip6tables-${kind}`, "-t", "mangle", "-X");
+      assert.match(setup("status").out, /^IPv6: chain L7EGG-OUT-default is missing$/m);
+    });
+
+    test("chains that an earlier up left in the other kind of iptables go", () => {
+      const other = kind === "nft" ? "legacy" : "nft";
+      assertOk(setupWith({ IPTABLES: `iptables-${other}` }, "up", "--lan", "lan0", "--eface", "wan0"));
+      up("--lan", "lan0", "--eface", "wan0");
+      assert.deepEqual(
+        savedBy(other).filter((line) => line.includes("L7EGG")),
+        [],
+      );
+      assert.equal(setup("status").code, 0);
+      assertOk(setupWith({ IPTABLES: `iptables-${other}` }, "down"));
+      assert.deepEqual(
+        saved().filter((line) => line.includes("L7EGG")),
+        [],
+      );
+    });
+
+    test("bad input: one line, exit 2, nothing changed", () => {
+      const good = ["--lan", "lan0", "--eface", "wan0"];
+      up(...good);
+      const before = saved();
+      const cases: readonly (readonly [string[], RegExp])[] = [
+        [[], /say what to do/],
+        [["start"], /unknown command 'start'/],
+        [["up"], /--eface is missing/],
+        [["up", "--lan", "lan0"], /--eface is missing/],
+        [["up", "--lan", "lan9", "--eface", "wan0"], /--lan lan9: there is no such interface/],
+        [["up", "--lan", "lan+", "--eface", "wan0"], /--lan lan\+: there is no such interface/],
+        [["up", "--lan", "la.0", "--eface", "wan0"], /--lan la\.0: there is no such interface/],
+        [["up", "--lan", "lan0", "--eface", "wan9"], /--eface wan9: there is no such interface/],
+        [["up", ...good, "--iface", "wan9"], /--iface wan9: there is no such interface/],
+        [["up", "--lan", "wan0", "--eface", "wan0"], /can't be --lan and --eface/],
+        [["up", "--lan", "lan0,lan0", "--eface", "wan0"], /given twice/],
+        [["up", "--lan", "lan0", "--lan", "lan0", "--eface", "wan0"], /given twice/],
+        ...["0x50", "0x10", "0x70", "0", "0x180000000", "-3", "x", "0x", ""].map(
+          (mask) => [["up", ...good, "--mark-mask", mask], /bad mark mask/] as [string[], RegExp],
+        ),
+        ...["65536", "5:4", "1:65536", "-1", "1:", ":1", "1:2:3", "a", "", "99999999999"].map(
+          (queues) => [["up", ...good, "--queues", queues], /bad queue/] as [string[], RegExp],
+        ),
+        [["up", ...good, "--mode", "tproxy"], /unknown mode 'tproxy'/],
+        [["up", ...good, "--fail-mode", "ajar"], /unknown fail mode 'ajar'/],
+        [["up", ...good, "--name", "Default"], /bad instance name/],
+        [["up", ...good, "--name", "a234567890123456"], /bad instance name/],
+        [["down", "--name", ""], /bad instance name/],
+        [["up", ...good, "--pin-dir", "a b"], /bad --pin-dir/],
+        [["up", ...good, "--frob"], /unknown option '--frob'/],
+        [["up", ...good, "--frob=1"], /unknown option '--frob'/],
+        [["up", "--lan"], /--lan needs a value/],
+        [["up", "--eface", "wan0", "--pin-dir", scratch], /no program is pinned at .*default\/output/],
+      ];
+      for (const [args, message] of cases) {
+        const result = setup(...args);
+        assert.equal(result.code, 2, args.join(" "));
+        assert.match(result.err, message, args.join(" "));
+        assert.equal(result.err.trim().split("\n").length, 1, result.err);
+        assert.equal(result.out, "");
+      }
+      assert.deepEqual(saved(), before);
+      // The neighbours of the refused ones.
+      for (const args of [
+        ["--mark-mask", "0xc0000000"],
+        ["--mark-mask", "3"],
+        ["--queues", "65535"],
+        ["--queues", "0:65535"],
+        ["--name", "a23456789012345"],
+      ]) {
+        assertOk(setup("up", ...good, ...args, "--dry-run"));
+      }
+    });
+
+    test("an extension that iptables lacks is named, and nothing is changed", () => {
+      const lib = spawnSync("sh", ["-c", "dirname /usr/lib/*/xtables/libxt_NFQUEUE.so"], {
+        encoding: "utf8",
+      }).stdout.trim();
+      for (const [missing, message] of [
+        ["libxt_NFQUEUE.so", /lacks: target NFQUEUE$/m],
+        ["libxt_conntrack.so", /lacks: match conntrack$/m],
+      ] as const) {
+        const folder = mkdtempSync(join(scratch, "xtables-"));
+        for (const file of readdirSync(lib)) if (file !== missing) symlinkSync(join(lib, file), join(folder, file));
+        const before = saved();
+        const result = setupWith({ ...ipt, XTABLES_LIBDIR: folder }, "up", "--lan", "lan0", "--eface", "wan0");
+        assert.equal(result.code, 2);
+        assert.match(result.err, message);
+        assert.deepEqual(saved(), before);
+      }
+    });
+
+    test("the kernel refuses the second family: the first is put back as it was", () => {
+      const shims = failingIp6Restore(kind);
+      const broken = (...args: string[]) => setupWith({ IPTABLES: join(shims, "iptables") }, "up", ...args);
+      const empty = saved();
+      const first = broken("--lan", "lan0", "--eface", "wan0");
+      assert.equal(first.code, 2);
+      assert.match(first.err, /ip6tables-restore refused the rules of table mangle: no such luck/);
+      assert.deepEqual(
+        saved().filter((line) => line.includes("L7EGG")),
+        [],
+      );
+      assert.deepEqual(
+        empty.filter((line) => line.includes("L7EGG")),
+        [],
+      );
+
+      up("--lan", "lan0", "--eface", "wan0", "--masquerade");
+      const before = saved();
+      assert.equal(broken("--lan", "lan1", "--eface", "wan0").code, 2);
+      assert.deepEqual(saved(), before);
+    });
+
+    test("packets: INSPECT stops at a queue without a listener, ALLOW passes, replies and open do", () => {
+      for (const family of ["4", "6"] as const) {
+        const tool = family === "4" ? `iptables-${kind}` : `ip6tables-${kind}`;
+        const [toServer, toClient] = family === "4" ? ["10.9.2.2", "10.9.1.2"] : ["fd09:2::2", "fd09:1::2"];
+        const ping = (from: string, to: string) => inNamespace(from, "ping", "-c1", "-W1", to).code === 0;
+        const mark = (value: string) => {
+          inRouter(tool, "-t", "mangle", "-F", "PREROUTING");
+          inRouter(tool, "-t", "mangle", "-A", "PREROUTING", "-i", "lan0", "-j", "MARK", "--set-xmark", value);
+        };
+        assert.ok(ping(client, toServer), "plain forwarding works");
+
+        up("--lan", "lan0", "--eface", "wan0");
+        mark("0x10/0xffffffff");
+        assert.ok(!ping(client, toServer), "INSPECT goes to the queue, where nobody listens");
+        assert.ok(ping(client, family === "4" ? "10.9.1.1" : "fd09:1::1"), "what is for the router itself passes");
+        // Echo replies are in REPLY direction of a connection from outside. The bit outside of the mask is still there afterwards.
+        mark("0x110/0xffffffff");
+        inRouter(tool, "-A", "FORWARD", "-i", "lan0", "-m", "mark", "--mark", "0x130", "-j", "ACCEPT");
+        assert.ok(ping(server, toClient), "replies to connections from outside pass");
+        assert.match(inRouter(tool, "-nvxL", "FORWARD").out, /^\s*1\s+\d+\s+ACCEPT .*mark match 0x130/m);
+        mark("0x30/0xffffffff");
+        assert.ok(ping(client, toServer), "ALLOW passes");
+        mark("0x20/0xffffffff");
+        assert.ok(ping(client, toServer), "PENDING passes (the gate decides)");
+
+        // The user's filter table still decides after an accept.
+        inRouter(tool, "-I", "FORWARD", "-i", "lan0", "-j", "DROP");
+        mark("0x30/0xffffffff");
+        assert.ok(!ping(client, toServer), "the filter table still has its say");
+        inRouter(tool, "-F", "FORWARD");
+
+        up("--lan", "lan0", "--eface", "wan0", "--fail-mode", "open");
+        mark("0x10/0xffffffff");
+        assert.ok(ping(client, toServer), "fail mode open: a queue without a listener lets pass");
+        assertOk(setup("down"));
+        mark("0x10/0xffffffff");
+        assert.ok(ping(client, toServer), "down leaves no rule behind");
+        inRouter(tool, "-t", "mangle", "-F", "PREROUTING");
+      }
+    });
+
+    test("packets: --masquerade hides the client, in both families", () => {
+      up("--lan", "lan0", "--eface", "wan0", "--masquerade");
+      for (const [tool, to, source] of [
+        ["iptables", "10.9.2.2", "10.9.2.1"],
+        ["ip6tables", "fd09:2::2", "fd09:2::1"],
+      ] as const) {
+        const match = ["INPUT", "-s", source];
+        inNamespace(server, `${tool}-${kind}`, "-A", ...match);
+        assert.equal(inNamespace(client, "ping", "-c1", "-W1", to).code, 0);
+        assert.match(
+          inNamespace(server, `${tool}-${kind}`, "-nvxL", "INPUT").out,
+          new RegExp(`^\\s*1\\s.*${source}`, "m"),
+        );
+        inNamespace(server, `${tool}-${kind}`, "-D", ...match);
+      }
+    });
+  });
+}
+
+test("iptables that isn't there: one line", () => {
+  const result = setupWith({ IPTABLES: "iptables-nowhere" }, "up", "--lan", "lan0", "--eface", "wan0");
+  assert.equal(result.code, 2);
+  assert.equal(
+    result.err,
+    "iptables-setup: iptables-nowhere is not installed (Debian, Ubuntu: apt-get install iptables)\n",
+  );
+});
+
+test("--help explains every option that the script knows", () => {
+  const { code, out } = setupWith({}, "--help");
+  assert.equal(code, 0);
+  for (const option of "lan eface iface own queues mark-mask mode fail-mode masquerade name pin-dir dry-run".split(
+    " ",
+  )) {
+    assert.match(out, new RegExp(`^ +--${option}\\b`, "m"));
+  }
+});
+
+function setupWith(env: Readonly<Record<string, string>>, ...args: string[]): Result {
+  return run("nsenter", [`--net=/run/netns/${router}`, "bash", script, ...args], { ...process.env, ...env });
+}
+
+function inRouter(...command: string[]): Result {
+  return inNamespace(router, ...command);
+}
+
+function inNamespace(name: string, ...command: string[]): Result {
+  return run("nsenter", [`--net=/run/netns/${name}`, ...command], process.env);
+}
+
+function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv): Result {
+  const result = spawnSync(command, args, { encoding: "utf8", env, timeout: 30_000 });
+  return { code: result.status, out: result.stdout, err: result.stderr };
+}
+
+function must(...command: [string, ...string[]]): void {
+  assertOk(run(command[0], command.slice(1), process.env));
+}
+
+function assertOk(result: Result): Result {
+  assert.equal(result.code, 0, result.err + result.out);
+  assert.equal(result.err, "");
+  return result;
+}
+
+/** iptables-save and ip6tables-save, without what changes by itself (times, counters), without tables that hold nothing. */
+function savedBy(kind: string): string[] {
+  return ["", "6"].flatMap((family) => {
+    const lines = inRouter(`ip${family}tables-${kind}-save`).out.split("\n");
+    return lines
+      .filter((line) => line !== "" && !line.startsWith("#") && line !== "COMMIT")
+      .filter((line) => !/^\*|^:[A-Z]+ ACCEPT/.test(line))
+      .map((line) => line.replace(/ \[\d+:\d+\]$/, ""));
+  });
+}
+
+function rulesOf(kind: string, family: string, table: string): string[] {
+  return inRouter(`ip${family}tables-${kind}-save`, "-t", table)
+    .out.split("\n")
+    .filter((line) => line.startsWith("-A"));
+}
+
+/** A folder with an iptables whose IPv6 half passes every try-out and then fails. */
+function failingIp6Restore(kind: string): string {
+  const folder = mkdtempSync(join(scratch, "shims-"));
+  for (const family of ["", "6"]) {
+    for (const part of ["", "-save", "-restore"]) {
+      const real = `exec ip${family}tables-${kind}${part} "$@"`;
+      const fails = `case "$*" in *--test*) ${real} ;; esac\ngrep -q -- '-A L7EGG-TRY' - && exit 0\necho no such luck >&2\nexit 1`;
+      const body = family === "6" && part === "-restore" ? fails : real;
+      const path = join(folder, `ip${family}tables${part}`);
+      writeFileSync(path, `#!/bin/sh\n${body}\n`);
+      chmodSync(path, 0o755);
+    }
+  }
+  return folder;
+}
+
+function cleanUp(): void {
+  for (const name of [router, client, server]) spawnSync("ip", ["netns", "del", name]);
+  rmSync(scratch, { recursive: true, force: true });
+}
