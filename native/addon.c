@@ -32,6 +32,11 @@ static const struct {
 
 	{ "programInfo", l7_program_info },
 	{ "programTestRun", l7_program_test_run },
+
+	{ "queueOpen", l7_queue_open },
+	{ "queueFlush", l7_queue_flush },
+	{ "queueStats", l7_queue_stats },
+	{ "queueClose", l7_queue_close },
 };
 
 static void release_instance(napi_env env, void *data, void *hint)

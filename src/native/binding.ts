@@ -2,6 +2,7 @@ import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 
 import { SystemError } from "./errors.js";
+import type { QueueStats } from "./types.js";
 
 /** Opaque: only the addon can open it. A wrong one is a TypeError, a closed one an Error. */
 export type Handle = { readonly __handle: unique symbol };
@@ -51,6 +52,31 @@ export interface Binding {
     ifindex: number,
     ingressIfindex: number,
   ): { returnValue: number; durationNs: number; mark: number; data: Buffer };
+
+  queueOpen(
+    queue: number,
+    copyRange: number,
+    maxLength: number,
+    failOpen: boolean,
+    gso: boolean,
+    receiveBuffer: number,
+    batch: number,
+    onBatch: (count: number) => void,
+  ): {
+    readonly handle: Handle;
+    /** Shared with the addon: control words at 0, then what the offsets say. */
+    readonly memory: Buffer;
+    readonly verdictsOffset: number;
+    readonly verdictsCapacity: number;
+    readonly metaOffset: number;
+    readonly metaStride: number;
+    readonly payloadOffset: number;
+    readonly payloadCapacity: number;
+    readonly dataOffset: number;
+  };
+  queueFlush(queue: Handle): void;
+  queueStats(queue: Handle): QueueStats;
+  queueClose(queue: Handle): void;
 }
 
 let loaded: Binding | undefined;

@@ -1,6 +1,7 @@
 /** The addon behind argument checks. See docs/native.md; the contract is types.ts. */
 import { binding } from "./binding.js";
 import { loadObject, openPinnedMap, openPinnedProgram } from "./bpf.js";
+import { openQueue } from "./queue.js";
 import type { Native } from "./types.js";
 import { callable } from "./validate.js";
 
@@ -8,6 +9,7 @@ export { SystemError } from "./errors.js";
 export * from "./types.js";
 
 export const native: Native = {
+  openQueue,
   loadObject,
   openPinnedMap,
   openPinnedProgram,

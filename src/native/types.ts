@@ -67,6 +67,8 @@ export interface QueueStats {
   readonly verdictErrors: number;
   readonly queueDropped: number;
   readonly userDropped: number;
+  /** Netlink messages that could not be read; where they named a packet, it was dropped. 0 on every kernel known. */
+  readonly malformed: number;
 }
 
 export interface Queue {
