@@ -1,0 +1,161 @@
+/** The gateway as a process on the lab's router (or in any namespace), with its own log as the witness. */
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { connect } from "node:net";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { prefix } from "./cleanup.js";
+import { type Lab } from "./lab.js";
+import { type Namespace } from "./namespace.js";
+import { craftedResolver, resolver } from "./plan.js";
+import { until, type Daemon, type Output, type RunOptions } from "./process.js";
+
+/** One line of the log. */
+export interface Decision {
+  readonly time: string;
+  readonly verdict: "allow" | "deny";
+  readonly reason: string;
+  readonly client?: string;
+  readonly name?: string;
+  readonly address?: string;
+  readonly port?: number;
+  readonly proto?: string;
+  readonly rule?: string;
+  readonly detail?: string;
+}
+
+export interface GatewayOptions {
+  /** Where it runs; default: the lab's router. */
+  readonly where?: Namespace;
+  /** Default ["lan0"]; [] governs the namespace's own egress. */
+  readonly lan?: readonly string[];
+  /** Default "wan0". */
+  readonly eface?: string;
+  /** Default: eface. */
+  readonly iface?: string;
+  /** Trusted resolvers; default: the lab's and the crafted one, both families. [] gives no --resolver. */
+  readonly resolvers?: readonly string[];
+  /** Policy and everything else: `["--domain", "www.allowed.example"]`. */
+  readonly flags?: readonly string[];
+  /** Instance; default: unique. Give it again to restart what was killed. */
+  readonly name?: string;
+  /** Default "json"; "pretty" can't be asked for decisions. */
+  readonly logFormat?: "json" | "pretty";
+}
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
+let serial = 0;
+
+/** `l7egg` as it would be typed, without arguments: built if that is newer than the source, else from the source. */
+export function program(): string[] {
+  const built = join(root, "dist/cli/main.js");
+  if (existsSync(built) && statSync(built).mtimeMs >= newest(join(root, "src"))) return [process.execPath, built];
+  return [
+    process.execPath,
+    "--import",
+    join(root, "node_modules/tsx/dist/esm/index.mjs"),
+    join(root, "src/cli/main.ts"),
+  ];
+}
+
+export class Gateway {
+  /** All decisions so far, oldest first. */
+  readonly decisions: Decision[] = [];
+
+  private constructor(
+    readonly daemon: Daemon,
+    readonly where: Namespace,
+    readonly name: string,
+    /** As started, for a restart with the same. */
+    readonly options: GatewayOptions,
+  ) {
+    daemon.onLine((line) => {
+      if (!line.startsWith("{")) return;
+      const fields = JSON.parse(line) as Partial<Decision>;
+      if (fields.verdict !== undefined) this.decisions.push(fields as Decision);
+    });
+  }
+
+  /** Start it and wait until it governs. Throws with all it said if it ends before. */
+  static async start(lab: Lab, options: GatewayOptions = {}): Promise<Gateway> {
+    const name = options.name ?? `${prefix}${serial++}`;
+    const where = options.where ?? lab.router;
+    const eface = options.eface ?? "wan0";
+    const resolvers = options.resolvers ?? [resolver.v4, resolver.v6, craftedResolver.v4, craftedResolver.v6];
+    const argv = [...program(), "run", "--name", name, "--log-format", options.logFormat ?? "json"];
+    for (const lan of options.lan ?? ["lan0"]) argv.push("--lan", lan);
+    argv.push("--iface", options.iface ?? eface, "--eface", eface);
+    for (const address of resolvers) argv.push("--resolver", address);
+    const daemon = where.startBare([...argv, ...(options.flags ?? [])]);
+    const gateway = new Gateway(daemon, where, name, { ...options, name });
+    await until(
+      () => `the gateway: ${daemon.stdout}${daemon.stderr}`,
+      async () => (daemon.ended ? "ended" : answers(gateway.socket)),
+      20_000,
+    );
+    if (daemon.ended) throw new Error(`the gateway ended: ${daemon.stdout}${daemon.stderr}`);
+    return gateway;
+  }
+
+  get socket(): string {
+    return `/run/l7egg/${this.name}/control.sock`;
+  }
+
+  /** Wait for a decision with all these fields among those after the first `since` (default 0). Throws with what was decided instead. */
+  async decision(match: Partial<Decision>, since = 0, timeoutMs = 3_000): Promise<Decision> {
+    return until(
+      () => {
+        const seen = this.decisions.slice(since).map((d) => JSON.stringify(d));
+        return `a decision ${JSON.stringify(match)}; seen:\n  ${seen.slice(-20).join("\n  ")}\n${this.daemon.stderr.slice(-1500)}`;
+      },
+      () => this.decisions.slice(since).find((decision) => matches(decision, match)),
+      timeoutMs,
+    );
+  }
+
+  /** Do it, and wait for the decision that it must cause. Returns what `act` returned. */
+  async expect<T>(match: Partial<Decision>, act: () => Promise<T>): Promise<T> {
+    const since = this.decisions.length;
+    const result = await act();
+    await this.decision(match, since);
+    return result;
+  }
+
+  /** Another verb of the program, about this instance: `status`, `explain`, `clean`. */
+  command(verb: string, args: readonly string[] = [], options?: RunOptions): Promise<Output> {
+    return this.where.runBare([...program(), verb, "--name", this.name, ...args], options);
+  }
+
+  /** SIGTERM; the exit code (it must be 0). */
+  async stop(): Promise<number | null> {
+    return (await this.daemon.stop(8_000)).code;
+  }
+
+  async kill9(): Promise<void> {
+    this.daemon.signal("SIGKILL");
+    await this.daemon.exited;
+  }
+}
+
+function matches(decision: Decision, match: Partial<Decision>): boolean {
+  return Object.entries(match).every(([key, value]) => decision[key as keyof Decision] === value);
+}
+
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.on("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.on("error", () => resolve(false));
+  });
+}
+
+function newest(folder: string): number {
+  let latest = 0;
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    latest = Math.max(latest, entry.isDirectory() ? newest(path) : statSync(path).mtimeMs);
+  }
+  return latest;
+}
