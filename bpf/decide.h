@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * What the maps say of a packet. Nothing here changes the packet, drops it, or counts it by reason: the programs do, each at its
+ * place on the path (l7egg.bpf.c). docs/datapath.md has the order of the questions with its reasons.
+ */
+#ifndef L7EGG_DECIDE_H
+#define L7EGG_DECIDE_H
+
+#include "maps.h"
+#include "parse.h"
+
+#define NS_PER_SECOND 1000000000ULL
+
+struct decision {
+	__u32 rule;
+	__u8 verdict; // enum l7_verdict
+	__u8 reason; // enum l7_reason
+	__u8 from_flow; // 1: a cached flow said so
+	__u8 new_flow; // 1: worth caching
+};
+
+static __always_inline void say(struct decision *d, __u8 verdict, __u8 reason, __u32 rule)
+{
+	d->verdict = verdict;
+	d->reason = reason;
+	d->rule = rule;
+}
+
+/* The client's 16 bytes (enum l7_client_by). false: it can't be told who sent this; `client` then holds the interface only. */
+static __always_inline bool client_of(struct __sk_buff *skb, const struct packet *p, __u8 client[16])
+{
+	__builtin_memset(client, 0, 16);
+	/* This box's own traffic has one client, whatever its address. */
+	if (p->ifindex == 0)
+		return true;
+	if (p->client_by == L7_CLIENT_BY_ADDRESS) {
+		__builtin_memcpy(client, p->key.src, 16);
+		return p->family != 0;
+	}
+	*(__u32 *)client = p->ifindex;
+	if (p->client_by == L7_CLIENT_BY_INTERFACE)
+		return true;
+	/* Behind the routing step the Ethernet header is this box's own. */
+	if (p->client_by != L7_CLIENT_BY_MAC || p->hook != L7_HOOK_CLASSIFY || p->network != ETH_HLEN)
+		return false;
+	return bpf_skb_load_bytes(skb, ETH_ALEN, client + 6, ETH_ALEN) == 0;
+}
+
+/*
+ * Policy of who sent it (`sources` first). false: not governed. `known` is set to whether `sources` knew the address.
+ */
+static __always_inline bool policy_of(const struct l7_interface *iface, __u32 ifindex, const __u8 addr[16],
+				      __u32 *policy, bool *known)
+{
+	*known = false;
+	if (iface->has_sources) {
+		struct l7_source_key key = { .prefixlen = 32 + 128, .ifindex = ifindex };
+		__u32 *found;
+
+		__builtin_memcpy(key.addr, addr, 16);
+		found = bpf_map_lookup_elem(&sources, &key);
+		if (found) {
+			*policy = *found;
+			*known = true;
+			return true;
+		}
+	}
+	*policy = iface->policy;
+	return iface->default_governed;
+}
+
+#define RANGE_FOUND (1ULL << 40)
+
+/*
+ * First range of a port set that matches: RANGE_FOUND, verdict << 32, rule; 0: none. A global function: verified once.
+ */
+__noinline __u64 find_range(__u32 set_id, __u32 proto, __u32 port)
+{
+	const struct l7_port_set *set = bpf_map_lookup_elem(&port_sets, &set_id);
+	bool ports = has_ports(proto);
+
+	if (!set)
+		return 0;
+	for (__u32 i = 0; i < L7_PORT_RANGES && i < set->count; i++) {
+		const struct l7_port_range *range = &set->ranges[i];
+
+		if ((range->proto == 0 || range->proto == proto) && (!ports || (range->low <= port && port <= range->high)))
+			return RANGE_FOUND | (__u64)range->verdict << 32 | range->rule;
+	}
+	return 0;
+}
+
+static __always_inline __u64 port_range(__u32 set_id, const struct packet *p)
+{
+	return find_range(set_id, p->key.proto, bpf_ntohs(p->key.dport));
+}
+
+static __always_inline __u8 range_verdict(__u64 range)
+{
+	return range >> 32;
+}
+
+/*
+ * A cached verdict. false: there is none that counts. `touch`: count the packet in the flow; plain additions, because the packets
+ * of one flow and direction come by one CPU at a time (receive queues and the socket's lock see to that), and where they don't a lost count
+ * costs nobody anything, while two locked additions cost each packet some 10 ns.
+ */
+static __always_inline bool decide_by_flow(const struct l7_config *cfg, struct packet *p, bool touch, struct decision *d)
+{
+	struct l7_flow *flow = bpf_map_lookup_elem(&flows, &p->key);
+	__u64 now, age, idle;
+
+	if (!flow || flow->generation != cfg->generation)
+		return false;
+	/* Coarse (one tick) is exact enough for seconds of idleness. User space writes exact times, so `last_seen` may lie ahead. */
+	now = bpf_ktime_get_coarse_ns();
+	age = now > flow->last_seen_ns ? now - flow->last_seen_ns : 0;
+	idle = flow->verdict == L7_VERDICT_DENY ? cfg->flow_idle_deny : is_tcp(p) ? cfg->flow_idle_tcp : cfg->flow_idle_other;
+	if (age >= idle * NS_PER_SECOND)
+		return false;
+	d->from_flow = 1;
+	if (flow->verdict == L7_VERDICT_DENY) {
+		say(d, L7_VERDICT_DENY, flow->reason, flow->rule);
+	} else if (is_tcp(p) && p->payload && !(flow->flags & L7_FLOW_FINAL) && (__s32)(p->seq - flow->judged_end) < 0) {
+		/* The server hasn't acknowledged what was judged, so it may still take these bytes for it (EVASIONS 3 and 5). */
+		say(d, L7_VERDICT_INSPECT, L7_REASON_INSPECT, flow->rule);
+		return true;
+	} else {
+		say(d, L7_VERDICT_ALLOW, L7_REASON_ALLOW_FLOW, flow->rule);
+	}
+	if (touch) {
+		flow->last_seen_ns = now;
+		flow->packets++;
+		flow->bytes += p->wire_len;
+	}
+	return true;
+}
+
+/* The longest CIDR around the destination. false: none speaks of this packet. */
+static __always_inline bool decide_by_cidr(const struct packet *p, struct decision *d)
+{
+	const struct l7_cidr *cidr;
+	__u64 range;
+
+	if (p->family == 4) {
+		struct l7_cidr4_key key = { .prefixlen = 32 + 32, .policy = p->key.policy };
+
+		*(__be32 *)key.addr = *(const __be32 *)&p->key.dst[12];
+		cidr = bpf_map_lookup_elem(&cidr4, &key);
+	} else {
+		struct l7_cidr6_key key = { .prefixlen = 32 + 128, .policy = p->key.policy };
+
+		__builtin_memcpy(key.addr, p->key.dst, 16);
+		cidr = bpf_map_lookup_elem(&cidr6, &key);
+	}
+	if (!cidr)
+		return false;
+	if (cidr->verdict == L7_VERDICT_ALLOW) {
+		say(d, L7_VERDICT_ALLOW, L7_REASON_ALLOW_CIDR, cidr->rule);
+		return true;
+	}
+	/* Written by a person as denied. */
+	if (cidr->verdict == L7_VERDICT_DENY) {
+		say(d, L7_VERDICT_DENY, L7_REASON_DENY_CIDR, cidr->rule);
+		return true;
+	}
+	/* A fragment's ports can't be trusted to be the reassembled packet's, so ranges don't speak of it. */
+	if (p->fragment)
+		return false;
+	range = port_range(cidr->ports, p);
+	if (range) {
+		__u32 rule = (__u32)range ? (__u32)range : cidr->rule;
+
+		if (range_verdict(range) == L7_VERDICT_ALLOW)
+			say(d, L7_VERDICT_ALLOW, L7_REASON_ALLOW_CIDR, rule);
+		else if (range_verdict(range) == L7_VERDICT_INSPECT)
+			say(d, L7_VERDICT_INSPECT, L7_REASON_INSPECT, rule);
+		else /* denied by a person, or a verdict that no version wrote: deny */
+			say(d, L7_VERDICT_DENY, L7_REASON_DENY_CIDR, rule);
+		return true;
+	}
+	/* The address is allowed, only not for this port. */
+	if (cidr->strict)
+		say(d, L7_VERDICT_DENY, L7_REASON_PORT, cidr->rule);
+	return cidr->strict;
+}
+
+static __always_inline const struct l7_name *find_name(struct __sk_buff *skb, const struct packet *p)
+{
+	if (p->family == 4) {
+		struct l7_name4_key key = { .policy = p->key.policy };
+
+		if (!client_of(skb, p, key.client))
+			return 0;
+		*(__be32 *)key.addr = *(const __be32 *)&p->key.dst[12];
+		return bpf_map_lookup_elem(&names4, &key);
+	} else {
+		struct l7_name6_key key = { .policy = p->key.policy };
+
+		if (!client_of(skb, p, key.client))
+			return 0;
+		__builtin_memcpy(key.addr, p->key.dst, 16);
+		return bpf_map_lookup_elem(&names6, &key);
+	}
+}
+
+static __always_inline void decide_by_name(struct __sk_buff *skb, const struct packet *p, const struct l7_policy *policy,
+					   struct decision *d)
+{
+	const struct l7_name *name;
+
+	if (policy->verify == L7_VERIFY_SNI) {
+		/* A handshake carries no name; its SYN climbs, because user space must know the first sequence number. */
+		if (is_tcp(p) && !p->payload && !is_syn(p))
+			say(d, L7_VERDICT_PENDING, L7_REASON_PENDING, 0);
+		else
+			say(d, L7_VERDICT_INSPECT, L7_REASON_INSPECT, 0);
+		return;
+	}
+	name = find_name(skb, p);
+	if (!name || bpf_ktime_get_ns() >= name->expires_ns) {
+		/*
+		 * A client that opens a connection to an address that it didn't learn for an allowed name: what default deny is for. Anything
+		 * but an opening SYN may be the reply of a connection from outside, which conntrack knows and the kernel's maps don't.
+		 */
+		if (is_syn(p))
+			say(d, L7_VERDICT_DENY, name ? L7_REASON_EXPIRED : L7_REASON_UNLEARNED, name ? name->rule : 0);
+		else
+			say(d, L7_VERDICT_INSPECT, L7_REASON_INSPECT, 0);
+		return;
+	}
+	if (name->ports) {
+		/* The name's rule allows other ports only. */
+		if (range_verdict(port_range(name->ports, p)) != L7_VERDICT_ALLOW) {
+			say(d, L7_VERDICT_DENY, L7_REASON_PORT, name->rule);
+			return;
+		}
+	}
+	if (is_tcp(p)) {
+		if (policy->verify == L7_VERIFY_DNS)
+			say(d, L7_VERDICT_ALLOW, L7_REASON_ALLOW_ADDRESS, name->rule);
+		else if (is_syn(p) || p->payload)
+			say(d, L7_VERDICT_INSPECT, L7_REASON_INSPECT, name->rule);
+		else
+			say(d, L7_VERDICT_PENDING, L7_REASON_PENDING, name->rule);
+	} else if (p->key.proto == IPPROTO_UDP) {
+		/* The name in a QUIC Initial isn't read yet; denied with its own reason, so that clients fall back to TCP. */
+		if (policy->verify != L7_VERIFY_DNS && port_range(policy->name_ports, p))
+			say(d, L7_VERDICT_DENY, L7_REASON_QUIC, name->rule);
+		else
+			say(d, L7_VERDICT_ALLOW, L7_REASON_ALLOW_ADDRESS, name->rule);
+	} else if (is_echo_request(p)) {
+		say(d, L7_VERDICT_ALLOW, L7_REASON_ALLOW_ADDRESS, name->rule);
+	} else {
+		/* User space denies these (L7_REASON_PROTOCOL) unless conntrack knows them as a reply or a related error. */
+		say(d, L7_VERDICT_INSPECT, L7_REASON_INSPECT, 0);
+	}
+}
+
+/* Flow, then CIDRs, then names. `p->key.policy` is set, `p` is IP. Whether it leaves by a governed way out is not asked here. */
+static __always_inline void decide(struct __sk_buff *skb, const struct l7_config *cfg, struct packet *p, bool touch,
+				   struct decision *d)
+{
+	const struct l7_policy *policy;
+
+	/* Not what IP, TCP, UDP or ICMP call a packet: the receiver's reading of it can't be known. */
+	if (p->error) {
+		say(d, L7_VERDICT_DENY, p->error, 0);
+		return;
+	}
+	/* A new connection is judged anew, whatever an earlier one on the same ports was. */
+	if (p->has_flow && !is_syn(p) && decide_by_flow(cfg, p, touch, d))
+		return;
+	policy = bpf_map_lookup_elem(&policies, &p->key.policy);
+	/* Governed, and nobody said how: closed. */
+	if (!policy || !policy->present) {
+		say(d, L7_VERDICT_DENY, L7_REASON_NO_POLICY, 0);
+		return;
+	}
+	if (!decide_by_cidr(p, d)) {
+		/* netfilter puts fragments together before the queue, so user space sees the whole packet. */
+		if (p->fragment)
+			say(d, L7_VERDICT_INSPECT, L7_REASON_INSPECT, 0);
+		else
+			decide_by_name(skb, p, policy, d);
+	}
+	/*
+	 * Worth an entry: the first packet of what is now allowed. Not a TCP packet amid a connection: its SYN made one, and without one it
+	 * is allowed by the same answer each time.
+	 */
+	d->new_flow = d->verdict == L7_VERDICT_ALLOW && p->has_flow && (!is_tcp(p) || is_syn(p));
+}
+
+#endif

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * The fast path. Four programs, one set of maps:
+ *
+ *   classify   TC ingress on each LAN interface: allows and pends by a mark, drops, or marks for user space
+ *   output     socket filter for iptables OUTPUT (-m bpf): 1 = send this box's own packet to user space
+ *   gate       TC egress on eface: the last word; what carries no verdict is judged here or dropped
+ *   watch      TC egress on LAN interfaces, TC ingress on eface for this box's own traffic: replies
+ *
+ * A TC program that lets a packet go returns TC_ACT_UNSPEC (= TCX_NEXT), never TC_ACT_OK, so that other people's filters on the same interface
+ * still see it.
+ */
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include "decide.h"
+#include "maps.h"
+#include "parse.h"
+#include "report.h"
+#include "route.h"
+
+#define PASS TC_ACT_UNSPEC
+#define DROP TC_ACT_SHOT
+
+#define PACKET_OTHERHOST 3 /* linux/if_packet.h */
+#define VLAN_ID_MASK 0x0fff
+
+#define DHCP4_SERVER 67
+#define DHCP4_CLIENT 68
+#define DHCP6_CLIENT 546
+#define DHCP6_SERVER 547
+
+static __always_inline const struct l7_config *get_config(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&config, &zero);
+}
+
+static __always_inline void set_mark(struct __sk_buff *skb, const struct l7_config *cfg, __u32 verdict)
+{
+	__u32 mark = (skb->mark & ~cfg->mark_mask) | (verdict << (cfg->mark_shift & 31) & cfg->mark_mask);
+
+	if (mark != skb->mark)
+		skb->mark = mark;
+}
+
+static __always_inline __u32 get_mark(struct __sk_buff *skb, const struct l7_config *cfg)
+{
+	return (skb->mark & cfg->mark_mask) >> (cfg->mark_shift & 31);
+}
+
+static __always_inline bool is_ip(struct __sk_buff *skb)
+{
+	return skb->protocol == bpf_htons(ETH_P_IP) || skb->protocol == bpf_htons(ETH_P_IPV6);
+}
+
+/* RFC 791, 8200: what the frame says it carries and what the header says it is must agree. ip_rcv drops it else. */
+static __always_inline void check_protocol(struct __sk_buff *skb, struct packet *p)
+{
+	if (p->family && (p->family == 4) != (skb->protocol == bpf_htons(ETH_P_IP)))
+		p->error = L7_REASON_MALFORMED;
+}
+
+SEC("tc")
+int classify(struct __sk_buff *skb)
+{
+	struct packet p = { .ifindex = skb->ifindex };
+	const struct l7_interface *iface = bpf_map_lookup_elem(&interfaces, &p.ifindex);
+	const struct l7_config *cfg = get_config();
+	struct decision d = {};
+	bool known;
+
+	if (!iface || !cfg)
+		return PASS;
+	/*
+	 * Not this interface's: it belongs to the VLAN device of that number, where it comes by again. And not for this box at all: seen
+	 * because somebody listens in promiscuous mode, or bridged. (Priority tags, number 0, are this interface's.)
+	 */
+	if ((skb->vlan_present && (skb->vlan_tci & VLAN_ID_MASK)) || skb->pkt_type == PACKET_OTHERHOST)
+		goto not_ours;
+	p.client_by = iface->client_by;
+	if (!is_ip(skb)) {
+		p.wire_len = skb->len;
+		d.reason = L7_REASON_NOT_EGRESS; // ARP, LLDP, EAPOL, ...
+		goto decided;
+	}
+	parse(skb, L7_HOOK_CLASSIFY, iface->l3 ? 0 : ETH_HLEN, &p);
+	check_protocol(skb, &p);
+	if (!policy_of(iface, p.ifindex, p.key.src, &p.key.policy, &known)) {
+		/*
+		 * Not governed. Marked all the same: behind NAT the gate can't tell such a client from one whose packets went around this
+		 * program, and it drops those.
+		 */
+		count(L7_REASON_NOT_GOVERNED, p.wire_len);
+		set_mark(skb, cfg, L7_VERDICT_ALLOW);
+		return PASS;
+	}
+	if (p.family && (is_multicast(&p) || is_link_local6(&p))) {
+		d.reason = L7_REASON_NOT_EGRESS;
+		goto decided;
+	}
+	decide(skb, cfg, &p, true, &d);
+	/*
+	 * Before anything is dropped, sent up or remembered: is it egress? A flow hit was asked once, at its start. A mark ALLOW does no harm on
+	 * a packet that isn't. Without addresses (family 0) there is nothing to ask for, and no router would forward it.
+	 */
+	if (!d.from_flow && (d.verdict != L7_VERDICT_ALLOW || d.new_flow) && p.family && !leaves_by_egress(skb, &p)) {
+		d.verdict = L7_VERDICT_NONE;
+		d.reason = L7_REASON_NOT_EGRESS;
+		goto decided;
+	}
+	if (d.new_flow) {
+		remember(&p, &d, cfg->generation);
+		emit(skb, &p, &d, cfg->events_per_second);
+	}
+decided:
+	count(d.reason, p.wire_len);
+	if (d.verdict == L7_VERDICT_DENY) {
+		/* The reason says why; each is explained where decide.h and parse.h give it. */
+		emit(skb, &p, &d, cfg->events_per_second);
+		return DROP;
+	}
+	/* NONE clears our bits: this is the first program on the path, so nothing of ours can have set them. */
+	set_mark(skb, cfg, d.verdict);
+	return PASS;
+not_ours:
+	set_mark(skb, cfg, L7_VERDICT_NONE);
+	return PASS;
+}
+
+/*
+ * What this box's kernel itself must be able to send, or the link breaks: groups and broadcast, link-local addresses, neighbour
+ * discovery (RFC 4861: hop limit 255 proves that it stays on the link), and its own DHCP lease's renewal (RFC 2131 4.4.5, RFC 8415 18.2.4).
+ */
+static __always_inline bool is_own_upkeep(const struct packet *p)
+{
+	if (is_multicast(p) || is_link_local6(p))
+		return true;
+	if (p->fragment || p->error)
+		return false;
+	if (p->family == 6 && p->key.proto == IPPROTO_ICMPV6)
+		return p->hop_limit == 255 && p->icmp >= ICMP6_ROUTER_SOLICITATION && p->icmp <= ICMP6_REDIRECT;
+	if (p->key.proto != IPPROTO_UDP)
+		return false;
+	if (p->family == 4)
+		return p->key.sport == bpf_htons(DHCP4_CLIENT) && p->key.dport == bpf_htons(DHCP4_SERVER);
+	return p->key.sport == bpf_htons(DHCP6_CLIENT) && p->key.dport == bpf_htons(DHCP6_SERVER);
+}
+
+/*
+ * Called in OUTPUT, where this box's packet has no link-layer header yet. Decides only who climbs; all else passes here and meets the
+ * gate, which counts, remembers and drops.
+ */
+SEC("socket")
+int output(struct __sk_buff *skb)
+{
+	struct packet p = {};
+	const struct l7_interface *iface = bpf_map_lookup_elem(&interfaces, &p.ifindex);
+	const struct l7_config *cfg = get_config();
+	struct decision d = {};
+	bool known;
+
+	if (!iface || !cfg)
+		return 0;
+	p.client_by = iface->client_by;
+	parse(skb, L7_HOOK_OUTPUT, 0, &p);
+	if (!p.family || is_own_upkeep(&p) || !policy_of(iface, 0, p.key.src, &p.key.policy, &known))
+		return 0;
+	decide(skb, cfg, &p, false, &d);
+	return d.verdict == L7_VERDICT_INSPECT;
+}
+
+/*
+ * Length of the link-layer header of an skb whose interface isn't described in `interfaces`: of 0 and Ethernet's, the one at which the
+ * network header's bytes are found.
+ */
+static __always_inline __u32 network_offset(struct __sk_buff *skb)
+{
+	__u32 truth[5], guess[5];
+
+	if (bpf_skb_load_bytes_relative(skb, 0, truth, sizeof(truth), BPF_HDR_START_NET) ||
+	    bpf_skb_load_bytes(skb, ETH_HLEN, guess, sizeof(guess)))
+		return skb->len < ETH_HLEN ? 0 : ETH_HLEN;
+#pragma unroll
+	for (int i = 0; i < 5; i++)
+		if (truth[i] != guess[i])
+			return 0;
+	return ETH_HLEN;
+}
+
+SEC("tc")
+int gate(struct __sk_buff *skb)
+{
+	struct packet p = { .ifindex = skb->ingress_ifindex };
+	const struct l7_interface *iface = bpf_map_lookup_elem(&interfaces, &p.ifindex);
+	const struct l7_config *cfg = get_config();
+	struct decision d = {};
+	__u32 mark;
+	bool known;
+
+	if (!iface || !cfg)
+		return PASS;
+	mark = get_mark(skb, cfg);
+	if (mark == L7_VERDICT_ALLOW || mark == L7_VERDICT_PENDING)
+		return PASS;
+	/* Neighbours are found without the firewall's leave. */
+	if (!is_ip(skb))
+		return PASS;
+	p.client_by = iface->client_by;
+	parse(skb, L7_HOOK_GATE, network_offset(skb), &p);
+	check_protocol(skb, &p);
+	if (p.ifindex == 0 && p.family && is_own_upkeep(&p)) {
+		count(L7_REASON_NOT_EGRESS, p.wire_len);
+		return PASS;
+	}
+	if (!policy_of(iface, p.ifindex, p.key.src, &p.key.policy, &known) && p.ifindex == 0) {
+		count(L7_REASON_NOT_GOVERNED, p.wire_len);
+		return PASS;
+	}
+	if (mark == L7_VERDICT_INSPECT) {
+		/* User space was to judge it and it came here without a verdict: the rules that hand it over are gone. */
+		say(&d, L7_VERDICT_INSPECT, L7_REASON_NOT_INSPECTED, 0);
+	} else if (p.ifindex && p.family && is_multicast(&p)) {
+		/* Multicast routing would carry it out past every rule that speaks of addresses. */
+		say(&d, L7_VERDICT_DENY, L7_REASON_MULTICAST_EGRESS, 0);
+	} else if (p.ifindex && iface->has_sources && !known) {
+		/* It went around `classify` (a route by mark, a DNAT rule, a mark that somebody cleared), and NAT may have changed its source. */
+		say(&d, L7_VERDICT_INSPECT, L7_REASON_NOT_INSPECTED, 0);
+	} else {
+		decide(skb, cfg, &p, true, &d);
+		if (d.verdict == L7_VERDICT_INSPECT) {
+			d.reason = p.fragment ? L7_REASON_FRAGMENT : L7_REASON_NOT_INSPECTED;
+		} else if (d.new_flow) {
+			remember(&p, &d, cfg->generation);
+			emit(skb, &p, &d, cfg->events_per_second);
+		}
+	}
+	if (d.verdict == L7_VERDICT_INSPECT) {
+		if (cfg->fail_open) {
+			count(L7_REASON_ALLOW_FAIL_OPEN, p.wire_len);
+			return PASS;
+		}
+		/* Undecided at the last gate is denied: flushing the rules closes the firewall, it never opens it. */
+		d.verdict = L7_VERDICT_DENY;
+	}
+	count(d.reason, p.wire_len);
+	if (d.verdict == L7_VERDICT_DENY) {
+		emit(skb, &p, &d, cfg->events_per_second);
+		return DROP;
+	}
+	return PASS;
+}
+
+/* Count a reply in its flow. false: no such flow. */
+static __always_inline bool count_reply(struct __sk_buff *skb, const struct l7_interface *iface, __u32 ifindex,
+					struct packet *reply)
+{
+	struct l7_flow_key key = {
+		.sport = reply->key.dport,
+		.dport = reply->key.sport,
+		.proto = reply->key.proto,
+	};
+	__u32 from = skb->ingress_ifindex;
+	struct l7_flow *flow;
+	__s32 ahead;
+	bool known;
+
+	__builtin_memcpy(key.src, reply->key.dst, 16);
+	__builtin_memcpy(key.dst, reply->key.src, 16);
+	if (!policy_of(iface, ifindex, key.src, &key.policy, &known))
+		return false;
+	flow = bpf_map_lookup_elem(&flows, &key);
+	if (!flow)
+		return false;
+	flow->reply_packets++;
+	flow->reply_bytes += reply->wire_len;
+	if (!is_tcp(reply) || !(reply->tcp_flags & TCP_ACK) || flow->verdict != L7_VERDICT_ALLOW ||
+	    (flow->flags & L7_FLOW_FINAL))
+		return true;
+	/* An acknowledgement proves something only if it came in by a way out; another LAN host could forge one. */
+	ahead = reply->ack - flow->judged_end;
+	if (ahead >= 0 && ahead < 1 << 30 && bpf_map_lookup_elem(&egress, &from))
+		flow->flags |= L7_FLOW_FINAL;
+	return true;
+}
+
+/* Replies, after NAT is undone. Never drops, never marks. */
+SEC("tc")
+int watch(struct __sk_buff *skb)
+{
+	struct packet p = { .ifindex = skb->ifindex };
+	const struct l7_interface *lan = bpf_map_lookup_elem(&interfaces, &p.ifindex);
+	const struct l7_interface *own;
+	__u32 zero = 0;
+
+	if (!is_ip(skb))
+		return PASS;
+	own = bpf_map_lookup_elem(&egress, &p.ifindex) ? bpf_map_lookup_elem(&interfaces, &zero) : 0;
+	if (!lan && !own)
+		return PASS;
+	parse(skb, L7_HOOK_GATE, lan ? (lan->l3 ? 0 : ETH_HLEN) : network_offset(skb), &p);
+	if (!p.family || p.error || p.fragment)
+		return PASS;
+	/* One interface may be both (a one-armed router that also governs itself). */
+	if (lan && count_reply(skb, lan, p.ifindex, &p))
+		return PASS;
+	if (own)
+		count_reply(skb, own, 0, &p);
+	return PASS;
+}
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
