@@ -1,0 +1,232 @@
+/**
+ * The eBPF side: loads the object, fills its maps aside, and puts both in place of what an earlier run of this instance left, so that
+ * there is no moment in which governed traffic passes unjudged:
+ *
+ * 1. `Datapath.prepare`: new maps and programs, attached to nothing. Only `flows` is taken over (if its shape is the same), so that
+ *    connections survive a restart; the generation is kept if the policy is the same, else bumped, so that all of them are judged anew.
+ * 2. The caller writes the restored names, binds the queues, calls `pin`, sets the rules.
+ * 3. `attach`: each pinned link gets its new program in one step.
+ */
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import {
+  ABI_VERSION,
+  CONFIG_SIZE,
+  COUNTER_SIZE,
+  FLOW_KEY_SIZE,
+  FLOW_SIZE,
+  Reason,
+  decodeConfig,
+  decodeCounter,
+  encodeConfig,
+  encodeInterface,
+} from "../core/abi.generated.js";
+import type { KernelTables } from "../core/policy/types.js";
+import type { BpfMap, BpfObject, BpfProgram, Native } from "../native/types.js";
+import type { AttachMode, Attachment } from "./attachments.js";
+import { Attachments } from "./attachments.js";
+import { makePinDir, mountBpffs, pinOver, readWord, removePin, writeWord } from "./bpffs.js";
+import type { GovernedInterface } from "./clients.js";
+import type { FailMode, MarkBits, Sizes } from "./options.js";
+import type { InstancePaths } from "./paths.js";
+import { objectPath } from "./paths.js";
+import { fillTables, u32 } from "./tables.js";
+
+export interface DatapathConfig {
+  readonly instance: string;
+  readonly paths: InstancePaths;
+  readonly sizes: Sizes;
+  readonly mark: MarkBits;
+  readonly failMode: FailMode;
+  readonly tables: KernelTables;
+  /** Same text = same policy: cached verdicts stay good. */
+  readonly policyHash: string;
+  readonly interfaces: Iterable<GovernedInterface>;
+  /** Governed ways out. */
+  readonly egress: Iterable<number>;
+  /** Pin the OUTPUT classifier (own egress). */
+  readonly own: boolean;
+  readonly attachMode: AttachMode;
+  /** Default: the built object. */
+  readonly object?: string;
+}
+
+export interface Counter {
+  readonly packets: number;
+  readonly bytes: number;
+}
+
+/** Seconds without a packet after which a cached flow is judged anew. */
+export const flowIdle = {
+  /** RFC 5382 REQ-5: an established TCP connection may be silent for 2 hours and 4 minutes. */
+  tcp: 7440,
+  /** RFC 4787 REQ-5: 5 minutes recommended for UDP. */
+  other: 300,
+  /** Short: the client may learn the address meanwhile. */
+  deny: 5,
+} as const;
+
+/** Events that each CPU may report in a second; more are counted as events-lost. */
+export const eventsPerSecond = 1000;
+
+const mapNames = [
+  "config", "interfaces", "egress", "sources", "policies", "cidr4", "cidr6", "port_sets",
+  "names4", "names6", "bindings", "flows", "counters", "events",
+] as const; // prettier-ignore
+export type MapName = (typeof mapNames)[number];
+
+export class Datapath {
+  readonly #config: DatapathConfig;
+  readonly #object: BpfObject;
+  readonly #output: BpfProgram | undefined;
+  readonly maps: Readonly<Record<MapName, BpfMap>>;
+  readonly attachments: Attachments;
+  readonly generation: number;
+  readonly hashSeed: Uint8Array;
+  /** The flows of an earlier run were taken over. */
+  readonly adoptedFlows: boolean;
+
+  /** Nothing is attached or pinned yet. Errors: `SystemError` of the addon, with the verifier's log. */
+  static prepare(native: Native, config: DatapathConfig): Datapath {
+    mountBpffs(config.paths.pins);
+    makePinDir(config.paths.maps);
+    return new Datapath(native, config);
+  }
+
+  private constructor(native: Native, config: DatapathConfig) {
+    this.#config = config;
+    const { sizes } = config;
+    const before = readPrevious(native, config.paths, sizes.flows);
+    this.generation = before ? (before.policy === config.policyHash ? before.generation : (before.generation + 1) >>> 0) : 1;
+    this.hashSeed = before?.hashSeed ?? randomBytes(16);
+    this.adoptedFlows = before?.flows !== undefined;
+    const object = native.loadObject({
+      path: config.object ?? objectPath,
+      maxEntries: {
+        cidr4: sizes.cidrs,
+        cidr6: sizes.cidrs,
+        names4: sizes.names,
+        names6: sizes.names,
+        bindings: sizes.names,
+        flows: sizes.flows,
+      },
+      ...(before?.flows ? { reuse: { flows: before.flows } } : {}),
+    });
+    this.#object = object;
+    this.maps = Object.fromEntries(mapNames.map((name) => [name, object.map(name)])) as Record<MapName, BpfMap>;
+    this.#output = config.own ? object.program("output") : undefined;
+    const programs = { classify: object.program("classify"), watch: object.program("watch"), gate: object.program("gate") };
+    this.attachments = new Attachments(native, config.instance, config.paths.links, programs, config.attachMode);
+    this.#fill();
+  }
+
+  /** The new maps (and the OUTPUT classifier) take the places of the old ones' pins. */
+  pin(): void {
+    const { paths } = this.#config;
+    // Until `attach` is through, nobody knows by which policy the adopted flows were judged.
+    removePin(paths.policy);
+    for (const name of mapNames) pinOver(this.maps[name], join(paths.maps, name));
+    if (this.#output) pinOver(this.#output, paths.output);
+    else removePin(paths.output);
+    writeWord(paths.abi, String(ABI_VERSION));
+  }
+
+  attach(wanted: readonly Attachment[]): void {
+    this.attachments.adopt(wanted);
+    writeWord(this.#config.paths.policy, this.#config.policyHash);
+  }
+
+  setInterface(one: GovernedInterface): void {
+    const value = encodeInterface({ policy: one.policy, clientBy: one.clientBy, hasSources: 0, defaultGoverned: 1, l3: one.l3 ? 1 : 0 });
+    this.maps.interfaces.put(u32(one.ifindex), value);
+  }
+
+  removeInterface(ifindex: number): void {
+    this.maps.interfaces.delete(u32(ifindex));
+  }
+
+  setEgress(ifindex: number): void {
+    this.maps.egress.put(u32(ifindex), u32(1));
+  }
+
+  removeEgress(ifindex: number): void {
+    this.maps.egress.delete(u32(ifindex));
+  }
+
+  /** By reason, summed over the CPUs; reasons that never happened are left out. */
+  counters(): Map<number, Counter> {
+    const { keys, values, count } = this.maps.counters.entries();
+    const stride = values.length / Math.max(count, 1);
+    const out = new Map<number, Counter>();
+    for (let i = 0; i < count; i++) {
+      let packets = 0n;
+      let bytes = 0n;
+      for (let at = i * stride; at < (i + 1) * stride; at += COUNTER_SIZE) {
+        const one = decodeCounter(values, at);
+        packets += one.packets;
+        bytes += one.bytes;
+      }
+      if (packets > 0n) out.set(keys.readUInt32LE(i * 4), { packets: Number(packets), bytes: Number(bytes) });
+    }
+    return out;
+  }
+
+  /** Programs and maps live on where they are pinned or attached. */
+  close(): void {
+    this.#object.close();
+  }
+
+  #fill(): void {
+    const { config, policies, cidr4, cidr6, port_sets: portSets } = this.maps;
+    const { tables, mark, failMode, interfaces, egress } = this.#config;
+    config.put(
+      u32(0),
+      encodeConfig({
+        markMask: mark.mask,
+        markShift: mark.shift,
+        generation: this.generation,
+        failOpen: failMode === "open" ? 1 : 0,
+        eventsPerSecond,
+        flowIdleTcp: flowIdle.tcp,
+        flowIdleOther: flowIdle.other,
+        flowIdleDeny: flowIdle.deny,
+        hashSeed: this.hashSeed,
+      }),
+    );
+    fillTables({ cidr4, cidr6, portSets, policies }, tables);
+    for (const one of interfaces) this.setInterface(one);
+    for (const ifindex of egress) this.setEgress(ifindex);
+  }
+}
+
+/** The reasons of the counters map that a person may see, in the order of their numbers. */
+export const allReasons = Object.values(Reason).filter((code) => code !== Reason.MAX);
+
+interface Previous {
+  readonly generation: number;
+  readonly hashSeed: Uint8Array;
+  readonly policy: string | undefined;
+  /** undefined: of another shape. */
+  readonly flows: BpfMap | undefined;
+}
+
+/** What an earlier run pinned and we understand. */
+function readPrevious(native: Native, paths: InstancePaths, maxFlows: number): Previous | undefined {
+  if (readWord(paths.abi) !== String(ABI_VERSION)) return undefined;
+  let config: BpfMap;
+  let flows: BpfMap;
+  try {
+    config = native.openPinnedMap(join(paths.maps, "config"));
+    flows = native.openPinnedMap(join(paths.maps, "flows"));
+  } catch {
+    return undefined;
+  }
+  const value = config.valueSize === CONFIG_SIZE ? config.get(u32(0)) : undefined;
+  config.close();
+  if (!value) return undefined;
+  const { generation, hashSeed } = decodeConfig(value);
+  const same =
+    flows.type === "lru_hash" && flows.keySize === FLOW_KEY_SIZE && flows.valueSize === FLOW_SIZE && flows.maxEntries === maxFlows;
+  if (!same) flows.close();
+  return { generation, hashSeed, policy: readWord(paths.policy), flows: same ? flows : undefined };
+}

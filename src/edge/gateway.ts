@@ -1,0 +1,235 @@
+/**
+ * One running gateway: everything that a start sets up and a stop takes down, in the orders that matter.
+ *
+ * Start: name and lock → maps and programs aside → restored names → queues → pins → iptables rules → programs on the interfaces,
+ * the gate last. So a packet never finds a rule without its queue, or a mark without its rule. A run that was killed is taken over
+ * without a gap: its rules, links and flows stay in force until each is replaced in one step.
+ *
+ * Stop opens the network, as removing a firewall does, each step only ever opening more: gate → rules → held packets get their
+ * verdicts → classifiers → queues → pins → folder. (Classifiers before the gate would drop what is allowed: the gate lets nothing out
+ * that nobody has marked.) To keep traffic governed while nobody is there, kill -9.
+ */
+import type { DecisionCommand } from "../core/engine/commands.js";
+import { Engine } from "../core/engine/engine.js";
+import { defaultLimits } from "../core/engine/limits.js";
+import { NameHasher } from "../core/names/hash.js";
+import { Verdict } from "../core/abi.generated.js";
+import type { BatchHandler, Native, Queue, RawSender, RingBuffer } from "../native/types.js";
+import type { Attachment } from "./attachments.js";
+import { removeClsact } from "./attachments.js";
+import { removeEmptyDir, removePinDir } from "./bpffs.js";
+import type { GovernedInterface } from "./clients.js";
+import { bootId, monotonicMs } from "./clock.js";
+import { Datapath } from "./datapath.js";
+import { describe } from "./errors.js";
+import type { Claim } from "./instances.js";
+import { claimInstance, releaseInstance, writeRecord } from "./instances.js";
+import { rulesDown, rulesUp } from "./iptables.js";
+import { Journal, readJournal } from "./journal.js";
+import { KernelMaps } from "./kernelMaps.js";
+import { governedInterfaces, wantedAttachments } from "./layout.js";
+import type { Log } from "./log.js";
+import type { Plan } from "./preflight.js";
+import { Reattacher } from "./reattacher.js";
+import { Runner } from "./runner.js";
+
+export interface GatewayParts {
+  readonly plan: Plan;
+  readonly claim: Claim;
+  readonly datapath: Datapath;
+  readonly engine: Engine;
+  readonly journal: Journal;
+  readonly maps: KernelMaps;
+  readonly runner: Runner;
+  readonly queues: readonly Queue[];
+  readonly sender: RawSender;
+  readonly ring: RingBuffer;
+  readonly reattacher: Reattacher;
+  readonly interfaces: Map<number, GovernedInterface>;
+}
+
+const restoreSlice = 1000;
+
+export class Gateway {
+  readonly #log: Log;
+  readonly parts: GatewayParts;
+  readonly started = Date.now();
+  #stopping: Promise<void> | undefined;
+
+  private constructor(log: Log, parts: GatewayParts) {
+    this.#log = log;
+    this.parts = parts;
+  }
+
+  /**
+   * Resolves when everything is attached and every queue is bound. Rejects with UsageError (somebody was quicker than the preflight) or
+   * the failure; then what this start made is gone again, and what an earlier run left governs on.
+   */
+  static async start(native: Native, plan: Plan, log: Log): Promise<Gateway> {
+    const undo: (() => void | Promise<void>)[] = [];
+    try {
+      return new Gateway(log, await build(native, plan, log, undo));
+    } catch (error) {
+      for (const step of undo.reverse()) {
+        try {
+          await step();
+        } catch (problem) {
+          log.error({}, `while undoing the start: ${describe(problem)}`);
+        }
+      }
+      throw error;
+    }
+  }
+
+  /** Nothing is left behind. Twice is once. Rejects with the first thing that could not be removed, after trying all. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    const { plan, claim, datapath, journal, runner, queues, sender, ring, reattacher } = this.parts;
+    const { attachments } = datapath;
+    const all = (program: Attachment["program"]) => () =>
+      attachments.list().filter((one) => one.program === program).forEach((one) => attachments.detach(one)); // prettier-ignore
+    const steps: (() => void | Promise<void>)[] = [
+      () => reattacher.close(),
+      all("gate"),
+      () => (plan.options.iptables ? rulesDown(plan.options.name) : undefined),
+      () => runner.stop(),
+      all("classify"),
+      all("watch"),
+      () => ring.close(),
+      () => queues.forEach((queue) => queue.close()),
+      () => sender.close(),
+      () => datapath.close(),
+      () => removePins(plan.options.pinDir, claim),
+      () => journal.close(),
+      () => releaseInstance(claim.paths, claim.lock),
+    ];
+    const problems: unknown[] = [];
+    for (const step of steps) {
+      try {
+        await step();
+      } catch (error) {
+        problems.push(error);
+        this.#log.error({}, `while stopping: ${describe(error)}`);
+      }
+    }
+    if (problems.length > 0) throw problems[0];
+  }
+}
+
+async function build(native: Native, plan: Plan, log: Log, undo: (() => void | Promise<void>)[]): Promise<GatewayParts> {
+  const { options, spec, compiled } = plan;
+  const claim = claimInstance(options);
+  const { paths, previous } = claim;
+  undo.push(() => {
+    // After a kill -9 the folder tells `clean` and the next start what is still in force.
+    if (previous) writeRecord(paths, previous);
+    if (previous) claim.lock.release();
+    else releaseInstance(paths, claim.lock);
+  });
+
+  const interfaces = new Map(governedInterfaces(plan.lan, spec.id).map((one) => [one.ifindex, one]));
+  const datapath = Datapath.prepare(native, {
+    instance: options.name,
+    paths,
+    sizes: options.sizes,
+    mark: options.mark,
+    failMode: options.failMode,
+    tables: compiled.tables,
+    policyHash: plan.policyHash,
+    interfaces: interfaces.values(),
+    egress: [plan.eface.index],
+    own: options.lan.length === 0,
+    attachMode: plan.attachMode,
+  });
+  undo.push(() => {
+    datapath.close();
+    if (!previous) removePins(options.pinDir, claim);
+  });
+
+  const engine = new Engine({ policies: compiled.policies, limits: { ...defaultLimits, learned: options.sizes.names } });
+  const maps = new KernelMaps(datapath.maps, new NameHasher(datapath.hashSeed), datapath.generation);
+  const now = monotonicMs();
+  const restored = readJournal(paths.journal, bootId(), now);
+  const journal = new Journal({
+    path: paths.journal,
+    bootId: bootId(),
+    alive: () => engine.learned(),
+    onError: (message) => log.warn({}, message),
+  });
+  undo.push(() => journal.close());
+  const sender = native.openRawSender((Verdict.ALLOW << options.mark.shift) >>> 0);
+  undo.push(() => sender.close());
+  const runner = new Runner({
+    engine,
+    maps,
+    journal,
+    interfaces,
+    mark: options.mark,
+    failMode: options.failMode,
+    send: (packet) => sender.send(packet),
+    decided: (decision: DecisionCommand) => log.decision(decision),
+    failed: rateLimited((message) => log.error({}, message)),
+  });
+  for (let at = 0; at < restored.length; at += restoreSlice) runner.inject(restored.slice(at, at + restoreSlice));
+  journal.commit();
+
+  const queues: Queue[] = [];
+  undo.push(() => queues.forEach((queue) => queue.close()));
+  for (let queue = options.queues.first; queue <= options.queues.last; queue++) {
+    const index = queues.length;
+    const handler: BatchHandler = (count, meta, data) => runner.onBatch(index, count, meta, data);
+    queues.push(native.openQueue({ queue, failOpen: options.failMode === "open" }, handler));
+  }
+  runner.start(queues);
+  undo.push(() => runner.stop());
+
+  datapath.pin();
+  if (options.iptables) {
+    if (!previous) undo.push(() => rulesDown(options.name));
+    for (const remark of await rulesUp(options)) log.warn({}, remark);
+  }
+  if (!previous) undo.push(() => datapath.attachments.list().forEach((one) => datapath.attachments.detach(one)));
+  datapath.attach(wantedAttachments(plan.lan, plan.eface));
+  const ring = native.openRingBuffer(datapath.maps.events, (record) => runner.onKernelEvent(record));
+  undo.push(() => ring.close());
+  if (restored.length > 0 || datapath.adoptedFlows) {
+    log.info(
+      { restored: restored.length, adoptedFlows: datapath.adoptedFlows },
+      `took over from a run that was killed: ${engine.stats().learned} learned names, ${datapath.adoptedFlows ? "flows kept" : "flows judged anew"}`,
+    );
+  }
+  removeLeftClsact(native, plan, previous);
+  const reattacher = new Reattacher({ plan, datapath, interfaces, log });
+  // An interface may have changed since the preflight.
+  void reattacher.reconcile();
+  return { plan, claim, datapath, engine, journal, maps, runner, queues, sender, ring, reattacher, interfaces };
+}
+
+/** clsact filters of an earlier run, where this one attaches by TCX. */
+function removeLeftClsact(native: Native, plan: Plan, previous: Claim["previous"]): void {
+  if (!previous || plan.attachMode === "clsact") return;
+  for (const one of wantedAttachments(plan.lan, plan.eface)) removeClsact(native, plan.options.name, one);
+}
+
+export function removePins(pinDir: string, claim: Pick<Claim, "paths">): void {
+  removePinDir(claim.paths.pins);
+  removeEmptyDir(pinDir);
+}
+
+/** At most ten lines a second: one bad packet a microsecond must not fill the disk. */
+function rateLimited(write: (message: string) => void): (message: string) => void {
+  let second = 0;
+  let lines = 0;
+  return (message) => {
+    const current = Math.floor(Date.now() / 1000);
+    if (current !== second) {
+      second = current;
+      lines = 0;
+    }
+    if (++lines <= 10) write(message);
+  };
+}

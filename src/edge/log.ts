@@ -1,0 +1,159 @@
+/**
+ * The log: pino, on stdout, asynchronous: the packet path never waits for a terminal or a pipe. What a slow reader leaves behind
+ * beyond 4 MiB is dropped and counted. One line for each decision, at most `decisionsPerSecond`; the rest is counted and
+ * summed up in one line a second.
+ */
+import pino from "pino";
+import pretty from "pino-pretty";
+import { reasonName } from "../core/abi.generated.js";
+import type { DecisionCommand } from "../core/engine/commands.js";
+import { formatAddr } from "../core/net/address.js";
+import type { LogFormat } from "./options.js";
+
+export interface LogOptions {
+  readonly format: LogFormat;
+  /** What a rule's number means: "" for 0 and unknown ones. */
+  readonly ruleText: (policy: number, rule: number) => string;
+  /** Default 1,000; 0 = no decision lines. */
+  readonly decisionsPerSecond?: number;
+  /** File descriptor, default 1. */
+  readonly fd?: number;
+}
+
+export interface LogStats {
+  readonly decisions: number;
+  /** Decisions that the rate limit kept from the log. */
+  readonly suppressed: number;
+  /** Lines that a slow reader of the log cost. */
+  readonly dropped: number;
+}
+
+export interface Log {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+  decision(decision: DecisionCommand): void;
+  stats(): LogStats;
+  /** Write out what is buffered, synchronously. */
+  close(): void;
+}
+
+const maxBuffered = 4 * 1024 * 1024;
+
+export function createLog(options: LogOptions): Log {
+  const limit = options.decisionsPerSecond ?? 1000;
+  let decisions = 0;
+  let suppressed = 0;
+  let dropped = 0;
+  let inSecond = 0;
+  let suppressedInSecond = 0;
+
+  const destination = pino.destination({ dest: options.fd ?? 1, sync: false, minLength: 0, maxLength: maxBuffered });
+  destination.on("drop", () => dropped++);
+  // A reader that went away (EPIPE) must not end the gateway.
+  destination.on("error", () => dropped++);
+  const stream = options.format === "pretty" ? pretty(prettyOptions(destination)) : destination;
+  const logger = pino({ base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label) => ({ level: label }) } }, stream);
+
+  const second = setInterval(() => {
+    if (suppressedInSecond > 0) {
+      logger.warn({ suppressed: suppressedInSecond }, `${suppressedInSecond} more decisions in the last second are not shown`);
+    }
+    inSecond = 0;
+    suppressedInSecond = 0;
+  }, 1000);
+  second.unref();
+
+  return {
+    info: (fields, message) => logger.info(fields, message),
+    warn: (fields, message) => logger.warn(fields, message),
+    error: (fields, message) => logger.error(fields, message),
+    decision(decision) {
+      decisions++;
+      if (inSecond >= limit) {
+        suppressed++;
+        suppressedInSecond++;
+        return;
+      }
+      inSecond++;
+      logger.info(decisionFields(decision, options.ruleText), "decision");
+    },
+    stats: () => ({ decisions, suppressed, dropped }),
+    close() {
+      clearInterval(second);
+      try {
+        destination.flushSync();
+      } catch {
+        // Not open any more, or nobody reads: there is nobody to tell.
+      }
+    },
+  };
+}
+
+/** The fields of a decision line, the same in JSON and (as text) in pretty. */
+export function decisionFields(
+  decision: DecisionCommand,
+  ruleText: (policy: number, rule: number) => string,
+): Record<string, string | number> {
+  const out: Record<string, string | number> = { verdict: decision.verdict, reason: reasonName(decision.reason) };
+  if (decision.client !== undefined) out["client"] = formatAddr(decision.client);
+  if (decision.name !== undefined) out["name"] = decision.name;
+  if (decision.address !== undefined) out["address"] = formatAddr(decision.address);
+  if (decision.port !== undefined) out["port"] = decision.port;
+  if (decision.proto !== undefined) out["proto"] = protoName(decision.proto);
+  const rule = ruleText(decision.policy, decision.rule);
+  if (rule !== "") out["rule"] = rule;
+  if (decision.detail !== undefined) out["detail"] = decision.detail;
+  return out;
+}
+
+export function protoName(proto: number): string {
+  return protocols[proto] ?? `proto-${proto}`;
+}
+
+const protocols: Readonly<Record<number, string>> = {
+  1: "icmp",
+  2: "igmp",
+  6: "tcp",
+  17: "udp",
+  33: "dccp",
+  41: "ipv6",
+  47: "gre",
+  50: "esp",
+  51: "ah",
+  58: "icmpv6",
+  132: "sctp",
+};
+
+function prettyOptions(destination: pino.DestinationStream): pretty.PrettyOptions {
+  const color = process.stdout.isTTY === true;
+  return {
+    destination: destination as unknown as NodeJS.WritableStream,
+    colorize: color,
+    translateTime: "SYS:HH:MM:ss.l",
+    hideObject: true,
+    // `name` is the name on the wire here, not the name of a logger.
+    ignore: "level,name",
+    messageFormat: (line) => (line["verdict"] === undefined ? String(line["msg"]) : decisionText(line, color)),
+  };
+}
+
+/** `deny  192.168.1.5 -> www.example.com 192.0.2.1:443/tcp  name-denied  (--domain *.x.io)` */
+function decisionText(line: Record<string, unknown>, color: boolean): string {
+  const text = (key: string) => (line[key] === undefined ? "" : String(line[key]));
+  const verdict = text("verdict");
+  const address = text("address");
+  const host = address.includes(":") ? `[${address}]` : address;
+  const port = line["port"] === undefined ? "" : `:${text("port")}`;
+  const target = [text("name"), `${host}${port}${line["proto"] === undefined ? "" : `/${text("proto")}`}`];
+  const parts = [
+    color ? `\x1b[${verdict === "allow" ? 32 : 31}m${verdict.padEnd(5)}\x1b[0m` : verdict.padEnd(5),
+    text("client") || "-",
+    "->",
+    ...target.filter((part) => part !== ""),
+    ` ${text("reason")}`,
+  ];
+  if (text("rule") !== "") parts.push(` (${text("rule")})`);
+  if (text("detail") !== "") parts.push(` ${text("detail")}`);
+  return parts.join(" ");
+}

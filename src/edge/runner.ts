@@ -1,0 +1,383 @@
+/**
+ * Between the queues and the engine: turns what the kernel hands over into events, and carries out the engine's commands in order.
+ *
+ * The promise: **exactly one verdict for each packet**, whatever happens. A packet is either judged by the time `onBatch` returns,
+ * or held by the engine and remembered here with its mark. An exception drops it (reason `internal`); a packet held for longer than
+ * `maxHoldMs` is dropped too; a second verdict for a packet is ignored and counted. With fail mode `open`, "drops" reads "lets pass".
+ */
+import { EVENT_SIZE, Reason, Verdict, decodeEvent } from "../core/abi.generated.js";
+import type { Command, DecisionCommand, LearnCommand, VerdictCommand } from "../core/engine/commands.js";
+import type { ClientId, Event, Hook, PacketId } from "../core/engine/events.js";
+import { META_STRIDE, Meta } from "../native/types.js";
+import type { Queue } from "../native/types.js";
+import type { GovernedInterface } from "./clients.js";
+import { clientOf } from "./clients.js";
+import { monotonicMs } from "./clock.js";
+import { describe } from "./errors.js";
+import type { KernelMaps } from "./kernelMaps.js";
+import type { FailMode, MarkBits } from "./options.js";
+
+export interface EngineLike {
+  handle(event: Event, now: number, out: Command[]): void;
+  nextDeadline(): number | undefined;
+}
+
+export interface RunnerOptions {
+  readonly engine: EngineLike;
+  readonly maps: Pick<KernelMaps, "learn" | "forget" | "flowPut" | "flowDelete">;
+  readonly journal: { append(entry: LearnCommand): void; flush(): void };
+  readonly interfaces: ReadonlyMap<number, GovernedInterface>;
+  readonly mark: MarkBits;
+  readonly failMode: FailMode;
+  readonly send: (packet: Uint8Array) => void;
+  readonly decided: (decision: DecisionCommand) => void;
+  readonly failed: (message: string) => void;
+  /** Default: CLOCK_MONOTONIC. */
+  readonly now?: () => number;
+  /** Longest that a packet may be held, default 60 s: longer than any bound of the engine. */
+  readonly maxHoldMs?: number;
+}
+
+export interface RunnerStats {
+  readonly packets: number;
+  readonly held: number;
+  readonly exceptions: number;
+  /** Held for longer than `maxHoldMs`. */
+  readonly overdue: number;
+  /** Verdicts for a packet that had one already. */
+  readonly duplicateVerdicts: number;
+  readonly sendErrors: number;
+  /** Counted in user space, by reason; the kernel has counters of its own. */
+  readonly reasons: Readonly<Record<number, { readonly packets: number; readonly bytes: number }>>;
+}
+
+/** Kernel ids are 32 bits, queue indices small: together exact in a double. */
+export function packetId(queueIndex: number, kernelId: number): PacketId {
+  return (queueIndex * 0x1_0000_0000 + kernelId) as PacketId;
+}
+
+interface Held {
+  readonly mark: number;
+  readonly since: number;
+}
+
+const hooks: readonly (Hook | undefined)[] = [undefined, "input", "forward", "output"];
+const sweepMs = 1000;
+/** setTimeout can't wait longer. */
+const maxTimerMs = 2 ** 31 - 1;
+
+export class Runner {
+  readonly #options: RunnerOptions;
+  readonly #now: () => number;
+  readonly #maxHoldMs: number;
+  readonly #failOpen: boolean;
+  #queues: readonly Queue[] = [];
+  readonly #held = new Map<PacketId, Held>();
+  #out: Command[] = [];
+  #current = -1 as PacketId;
+  #currentMark = 0;
+  #currentJudged = true;
+  #timer: NodeJS.Timeout | undefined;
+  #timerAt = Infinity;
+  #sweeper: NodeJS.Timeout | undefined;
+  #stopped = false;
+  #packets = 0;
+  #exceptions = 0;
+  #overdue = 0;
+  #duplicates = 0;
+  #sendErrors = 0;
+  readonly #reasonPackets = new Float64Array(Reason.MAX);
+  readonly #reasonBytes = new Float64Array(Reason.MAX);
+
+  constructor(options: RunnerOptions) {
+    this.#options = options;
+    this.#now = options.now ?? monotonicMs;
+    this.#maxHoldMs = options.maxHoldMs ?? 60_000;
+    this.#failOpen = options.failMode === "open";
+  }
+
+  /** `queues[i]` gives the verdicts for the packets of `onBatch(i, …)`. */
+  start(queues: readonly Queue[]): void {
+    this.#queues = queues;
+    this.#sweeper = setInterval(() => this.#sweep(), sweepMs);
+    this.#sweeper.unref();
+    this.#arm();
+  }
+
+  /** The handler of one queue's batches. Never throws. The verdicts are flushed by the binding after it returns. */
+  onBatch(queueIndex: number, count: number, meta: Uint32Array, data: Buffer): void {
+    const now = this.#now();
+    for (let i = 0; i < count; i++) {
+      const at = i * META_STRIDE;
+      this.#packets++;
+      this.#onPacket(queueIndex, meta, at, data, now);
+    }
+    this.#arm();
+  }
+
+  /** A record of the ring buffer. Never throws. */
+  onKernelEvent(record: Buffer): void {
+    if (record.length < EVENT_SIZE) {
+      this.#fail("a kernel event is too short", new RangeError(`${record.length} bytes`));
+      return;
+    }
+    const event = decodeEvent(record);
+    this.#run({
+      type: "kernelDecision",
+      verdict: event.verdict === Verdict.ALLOW ? "allow" : "deny",
+      reason: event.reason,
+      rule: event.rule,
+      policy: event.policy,
+      client: Buffer.from(event.client).toString("latin1") as ClientId,
+      ifindexIn: event.ifindex,
+      bytes: event.data.subarray(0, event.snapLen),
+      wireLength: event.wireLen,
+    });
+    this.#flush();
+    this.#arm();
+  }
+
+  /** Events that bring no packet: restored names, before the first packet. */
+  inject(events: readonly Event[]): void {
+    for (const event of events) this.#run(event);
+    this.#flush();
+    this.#arm();
+  }
+
+  /** Every held packet gets its verdict; packets that still arrive are dropped (fail mode open: let pass). */
+  stop(): void {
+    if (this.#stopped) return;
+    this.#run({ type: "shutdown" });
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    clearInterval(this.#sweeper);
+    for (const [id, held] of this.#held) {
+      this.#held.delete(id);
+      this.#abandon(id, held.mark, 0, Reason.INTERNAL);
+    }
+    this.#flush();
+  }
+
+  stats(): RunnerStats {
+    const reasons: Record<number, { packets: number; bytes: number }> = {};
+    this.#reasonPackets.forEach((packets, reason) => {
+      if (packets > 0) reasons[reason] = { packets, bytes: this.#reasonBytes[reason] as number };
+    });
+    return {
+      packets: this.#packets,
+      held: this.#held.size,
+      exceptions: this.#exceptions,
+      overdue: this.#overdue,
+      duplicateVerdicts: this.#duplicates,
+      sendErrors: this.#sendErrors,
+      reasons,
+    };
+  }
+
+  #onPacket(queueIndex: number, meta: Uint32Array, at: number, data: Buffer, now: number): void {
+    const id = packetId(queueIndex, meta[at + Meta.id] as number);
+    const mark = meta[at + Meta.mark] as number;
+    const offset = meta[at + Meta.offset] as number;
+    const length = meta[at + Meta.length] as number;
+    const wireLength = meta[at + Meta.wireLength] as number;
+    const hook = hooks[meta[at + Meta.hook] as number];
+    if (this.#stopped || hook === undefined) {
+      this.#abandon(id, mark, wireLength, Reason.INTERNAL);
+      return;
+    }
+    const bytes = data.subarray(offset, offset + length);
+    const ifindexIn = meta[at + Meta.ifindexIn] as number;
+    const flags = meta[at + Meta.flags] as number;
+
+    // From a governed interface (0: this box itself) it is a client's packet; from anywhere else it can only be an answer to one.
+    // What reaches INPUT in own-egress mode came in by eface, which is in no table of clients.
+    const from = this.#options.interfaces.get(ifindexIn);
+    let client: ClientId | undefined;
+    if (from) {
+      const mac0 = meta[at + Meta.mac0] as number;
+      const mac1 = meta[at + Meta.mac1] as number;
+      client = clientOf(from.clientBy, ifindexIn, bytes, (flags & 8) !== 0, mac0, mac1);
+      if (client === undefined) {
+        this.#abandon(id, mark, wireLength, Reason.MALFORMED);
+        return;
+      }
+    }
+
+    this.#current = id;
+    this.#currentMark = mark;
+    this.#currentJudged = false;
+    const fine = this.#run(
+      {
+        type: "packet",
+        id,
+        hook,
+        ifindexIn,
+        ifindexOut: meta[at + Meta.ifindexOut] as number,
+        mark,
+        client,
+        policy: from?.policy,
+        bytes,
+        wireLength,
+        checksumPending: (flags & 1) !== 0,
+      },
+      now,
+    );
+    // No verdict and no exception: the engine holds it. After an exception it may believe so too, but nobody can tell.
+    if (!this.#currentJudged) {
+      if (fine) this.#held.set(id, { mark, since: now });
+      else this.#abandon(id, mark, wireLength, Reason.INTERNAL);
+    }
+    this.#current = -1 as PacketId;
+  }
+
+  /**
+   * false: something threw. What the engine had said before it threw is carried out all the same: each command is a whole
+   * decision, and a released packet that lost its verdict would hang in the kernel.
+   */
+  #run(event: Event, now = this.#now()): boolean {
+    if (this.#stopped) return false;
+    const out = this.#out;
+    let fine = true;
+    try {
+      this.#options.engine.handle(event, now, out);
+    } catch (error) {
+      fine = false;
+      this.#fail(`the engine failed at a ${event.type} event`, error);
+    }
+    for (let i = 0; i < out.length; i++) {
+      const command = out[i] as Command;
+      try {
+        this.#carryOut(command, now);
+      } catch (error) {
+        fine = false;
+        this.#fail(`the command ${command.type} failed`, error);
+      }
+    }
+    out.length = 0;
+    return fine;
+  }
+
+  #carryOut(command: Command, now: number): void {
+    switch (command.type) {
+      case "verdict":
+        this.#verdict(command);
+        return;
+      case "learn":
+        this.#options.journal.append(command);
+        this.#options.maps.learn(command);
+        return;
+      case "forget":
+        this.#options.maps.forget(command);
+        return;
+      case "flowPut":
+        this.#options.maps.flowPut(command, now);
+        return;
+      case "flowDelete":
+        this.#options.maps.flowDelete(command);
+        return;
+      case "send":
+        try {
+          this.#options.send(command.bytes);
+        } catch {
+          // Best effort: an unreachable or unroutable client gets no reset.
+          this.#sendErrors++;
+        }
+        return;
+      case "decision":
+        if (!command.inKernel) this.#count(command.reason, 0);
+        this.#options.decided(command);
+        return;
+      case "count":
+        this.#count(command.reason, command.bytes);
+        return;
+    }
+  }
+
+  #verdict(command: VerdictCommand): void {
+    let mark: number;
+    if (command.id === this.#current && !this.#currentJudged) {
+      this.#currentJudged = true;
+      mark = this.#currentMark;
+    } else {
+      const held = this.#held.get(command.id);
+      if (!held) {
+        this.#duplicates++;
+        return;
+      }
+      this.#held.delete(command.id);
+      mark = held.mark;
+    }
+    // The journal knows what this answer taught before the client can act on it.
+    this.#options.journal.flush();
+    const newMark = command.mark === undefined ? undefined : this.#marked(mark, command.mark);
+    this.#queueOf(command.id).verdict(kernelId(command.id), command.action, newMark, command.bytes);
+  }
+
+  /** The verdict of a packet that nobody else can judge. */
+  #abandon(id: PacketId, mark: number, bytes: number, reason: number): void {
+    const queue = this.#queueOf(id);
+    if (this.#failOpen) {
+      this.#count(Reason.ALLOW_FAIL_OPEN, bytes);
+      queue.verdict(kernelId(id), "accept", this.#marked(mark, Verdict.ALLOW));
+    } else {
+      this.#count(reason, bytes);
+      queue.verdict(kernelId(id), "drop");
+    }
+  }
+
+  #marked(mark: number, value: number): number {
+    return ((mark & ~this.#options.mark.mask) | (value << this.#options.mark.shift)) >>> 0;
+  }
+
+  #queueOf(id: PacketId): Queue {
+    const queue = this.#queues[Math.floor(id / 0x1_0000_0000)];
+    if (!queue) throw new RangeError(`packet id ${id} is of no queue`);
+    return queue;
+  }
+
+  #count(reason: number, bytes: number): void {
+    this.#reasonPackets[reason] = (this.#reasonPackets[reason] ?? 0) + 1;
+    this.#reasonBytes[reason] = (this.#reasonBytes[reason] ?? 0) + bytes;
+  }
+
+  #flush(): void {
+    this.#options.journal.flush();
+    for (const queue of this.#queues) queue.flush();
+  }
+
+  #arm(): void {
+    const deadline = this.#stopped ? undefined : this.#options.engine.nextDeadline();
+    if (deadline === undefined || deadline >= this.#timerAt) return;
+    clearTimeout(this.#timer);
+    this.#timerAt = deadline;
+    const wait = Math.min(Math.max(Math.ceil(deadline - this.#now()), 1), maxTimerMs);
+    this.#timer = setTimeout(() => {
+      this.#timerAt = Infinity;
+      this.inject([{ type: "tick" }]);
+    }, wait);
+    this.#timer.unref();
+  }
+
+  #sweep(): void {
+    const limit = this.#now() - this.#maxHoldMs;
+    let any = false;
+    // Insertion order is the order of time.
+    for (const [id, held] of this.#held) {
+      if (held.since > limit) break;
+      this.#held.delete(id);
+      this.#overdue++;
+      this.#abandon(id, held.mark, 0, Reason.INTERNAL);
+      any = true;
+    }
+    if (any) this.#flush();
+  }
+
+  #fail(what: string, error: unknown): void {
+    this.#exceptions++;
+    this.#options.failed(`${what}: ${describe(error)}`);
+  }
+}
+
+function kernelId(id: PacketId): number {
+  return id % 0x1_0000_0000;
+}
