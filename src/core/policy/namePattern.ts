@@ -1,10 +1,9 @@
 /**
- * Name patterns: from text to one normal form (lower case, no trailing dot, A-labels). Stricter than DNS (RFC 2181
- * section 11 allows any byte in a label): a rule has letters, digits, `-` and `_`, so that a slip of the pen is an error
- * and not a rule that never matches.
+ * Name patterns, from text. Stricter than DNS (RFC 2181 section 11 allows any byte in a label): a rule has letters, digits, `-` and
+ * `_`, so that a slip of the pen is an error and not a rule that never matches.
  */
-import { domainToASCII } from "node:url";
 import { formatAddr, parseAddr } from "../net/address.js";
+import { normalizeNameText, type NameCode } from "../wire/dnsName.js";
 import { bad, good, show, type Checked } from "./checked.js";
 import type { NamePattern } from "./types.js";
 
@@ -27,6 +26,12 @@ export function parseDomain(text: string): Checked<NamePattern> {
 export function parseCn(text: string): Checked<NamePattern> {
   if (text.startsWith(SUFFIX)) return bad(`--cn always means a suffix; write ${text.slice(SUFFIX.length)}`);
   return parseSuffix(text);
+}
+
+/** One name, no pattern: the normal form. */
+export function parseHostName(text: string): Checked<string> {
+  const slip = whyNoName(text);
+  return slip ? bad(slip) : normalise(text);
 }
 
 /** Equal keys match the same names: a suffix that begins with a dot is `*.` of the rest. */
@@ -74,28 +79,33 @@ function whyNoName(text: string): string | undefined {
 }
 
 function normalise(text: string): Checked<string> {
-  const labels = text.replace(/\.$/, "").split(".");
-  for (let i = 0; i < labels.length; i++) {
-    const label = normaliseLabel(labels[i] as string);
-    if (!label.ok) return label;
-    labels[i] = label.value;
-  }
-  const name = labels.join(".");
-  if (name.length > MAX_NAME) return bad(`the name has ${name.length} bytes; at most ${MAX_NAME}`);
-  if (/^\d+$/.test(labels[labels.length - 1] as string)) {
-    return bad("the last label is all digits, which no name has; for an address use --cidr");
-  }
-  return good(name);
+  const result = normalizeNameText(text);
+  return result.kind === "done"
+    ? good(result.value)
+    : bad(whyInvalid(text, result.kind === "invalid" ? result.code : "empty"));
 }
 
-function normaliseLabel(text: string): Checked<string> {
-  if (text === "") return bad("an empty label (two dots in a row, or nothing between them)");
-  if (text.includes("*")) return bad("* stands only at the front and for whole labels: *.example.com");
-  // RFC 5891 by way of UTS 46, as browsers do it.
-  const ascii = /^[\0-\x7f]*$/.test(text) ? text.toLowerCase() : domainToASCII(text);
-  if (ascii === "" || ascii.includes(".")) return bad(`${show(text)} is no valid internationalised label (IDNA)`);
-  const odd = /[^a-z0-9_-]/.exec(ascii);
-  if (odd) return bad(`the character ${JSON.stringify(odd[0])} can't be in a name; letters, digits, - and _ can`);
-  if (ascii.length > MAX_LABEL) return bad(`the label ${show(ascii)} has ${ascii.length} bytes; at most ${MAX_LABEL}`);
-  return good(ascii);
+function whyInvalid(text: string, code: NameCode): string {
+  const labels = text.replace(/\.$/, "").split(".");
+  switch (code) {
+    case "empty":
+    case "label-empty":
+      return "an empty label: a dot too many, or nothing but a dot";
+    case "label-too-long": {
+      const long = labels.find((label) => label.length > MAX_LABEL);
+      return long === undefined
+        ? `a label has more than ${MAX_LABEL} bytes as an A-label (xn--…)`
+        : `the label ${show(long)} has ${long.length} bytes; at most ${MAX_LABEL}`;
+    }
+    case "name-too-long":
+      return `the name has ${labels.join(".").length} bytes; at most ${MAX_NAME}`;
+    case "ip-literal":
+      return "the last label is a number, which no name has; for an address use --cidr";
+    case "character": {
+      if (text.includes("*")) return "* stands only at the front and for whole labels: *.example.com";
+      const odd = /[^-_.0-9A-Za-z\u0080-\u{10ffff}]/u.exec(text);
+      if (!odd) return "not a valid internationalised name (IDNA)";
+      return `the character ${JSON.stringify(odd[0])} can't be in a name; letters, digits, - and _ can`;
+    }
+  }
 }
