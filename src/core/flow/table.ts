@@ -108,7 +108,7 @@ export class BoundedTable<K, V> {
 
   /** Oldest first, expired ones included. The entry at hand may be deleted meanwhile. */
   *entries(): IterableIterator<[K, V]> {
-    for (let entry = this.#oldest; entry; ) {
+    for (let entry = this.#oldest; entry;) {
       const { newer } = entry;
       yield [entry.key, entry.value];
       entry = newer;

@@ -49,7 +49,7 @@ export function parseTcp(bytes: Uint8Array, ip: IpPacket): Parsed<TcpSegment, Tc
   if (!PLAUSIBLE[flags & 0x17]) return invalid("flags", at + 13);
 
   let md5 = false;
-  for (let option = at + 20; option < payloadOffset; ) {
+  for (let option = at + 20; option < payloadOffset;) {
     const kind = u8(bytes, option);
     if (kind === 0) break; // end of options
     if (kind === 1) {

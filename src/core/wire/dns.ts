@@ -1,0 +1,221 @@
+/**
+ * DNS messages (RFC 1035, RFC 6891), read strictly: whatever two readers could take for two things is invalid.
+ */
+import { addrFromBytes } from "../net/address.js";
+import { u16, u32, u8 } from "./bytes.js";
+import { DnsType, type DnsMessage, type DnsQuestion, type DnsRecord } from "./dnsMessage.js";
+import { appendLabel } from "./dnsName.js";
+import { done, invalid, type Parsed } from "./result.js";
+
+export { buildDnsDenial, resolveChain, type ResolvedAddress, type ResolvedChain } from "./dnsAnswer.js";
+export { DnsType, type DnsMessage, type DnsQuestion, type DnsRecord } from "./dnsMessage.js";
+
+export type DnsCode =
+  /** ends inside the header, a name or a record */
+  | "truncated"
+  /** says more questions and records than its bytes could hold */
+  | "counts"
+  /** label of a type that isn't in use (RFC 6891 5) */
+  | "label-type"
+  /** compression pointer that points at itself, forwards, into the header, or over more than 64 others */
+  | "pointer"
+  /** more than 255 bytes on the wire */
+  | "name-too-long"
+  /** a label with a dot, NUL, or anything else that isn't printable ASCII */
+  | "character"
+  /** data of an A, AAAA, CNAME or DNAME record that isn't exactly RDLENGTH long */
+  | "rdata"
+  /** OPT record outside the additional section, twice, with an owner, or with options that don't fit */
+  | "opt"
+  /** bytes behind the last record */
+  | "trailing";
+
+/** One whole message in `bytes` [offset, end). Over TCP without its length. Never needMore: a message is whole or broken. */
+export function parseDns(bytes: Uint8Array, offset: number, end: number): Parsed<DnsMessage, DnsCode> {
+  if (end > bytes.length || end - offset < HEADER) return invalid("truncated", Math.min(end, bytes.length));
+  const counts = [u16(bytes, offset + 4), u16(bytes, offset + 6), u16(bytes, offset + 8), u16(bytes, offset + 10)];
+  const [questionCount, ...recordCounts] = counts as [number, number, number, number];
+  const recordCount = recordCounts[0] + recordCounts[1] + recordCounts[2];
+  // The shortest question is the root with type and class, the shortest record adds TTL and RDLENGTH.
+  if (questionCount * 5 + recordCount * 11 > end - offset - HEADER) return invalid("counts", offset + 4);
+
+  const cursor = new Cursor(bytes, offset, end);
+  const questions: DnsQuestion[] = [];
+  let questionEnd = cursor.at;
+  for (let i = 0; i < questionCount; i++) {
+    const name = cursor.name();
+    if (name === null || !cursor.has(4)) return cursor.invalid();
+    questions.push({ name, type: u16(bytes, cursor.at), class: u16(bytes, cursor.at + 2) });
+    cursor.at += 4;
+    if (i === 0) questionEnd = cursor.at;
+  }
+  const records: DnsRecord[] = [];
+  let opt: DnsRecord | undefined;
+  for (let section = 0; section < 3; section++) {
+    for (let i = recordCounts[section]!; i > 0; i--) {
+      const start = cursor.at;
+      const record = readRecord(cursor, SECTIONS[section]!);
+      if (!record) return cursor.invalid();
+      if (record.type === DnsType.OPT) {
+        // RFC 6891 6.1.1: one, in the additional section, owned by the root.
+        if (opt || section !== 2 || u8(bytes, start) !== 0 || !optionsFit(bytes, record)) return invalid("opt", start);
+        opt = record;
+      }
+      records.push(record);
+    }
+  }
+  if (cursor.at !== end) return invalid("trailing", cursor.at);
+
+  const flags = u16(bytes, offset + 2);
+  // The TTL of an OPT record is {extended rcode, version, flags}; it stands 6 bytes before the data.
+  const optTtl = opt ? u32(bytes, opt.dataOffset - 6) : 0;
+  return done<DnsMessage>({
+    id: u16(bytes, offset),
+    response: (flags & 0x8000) !== 0,
+    opcode: (flags >> 11) & 15,
+    authoritative: (flags & 0x0400) !== 0,
+    truncated: (flags & 0x0200) !== 0,
+    recursionDesired: (flags & 0x0100) !== 0,
+    checkingDisabled: (flags & 0x0010) !== 0,
+    rcode: ((optTtl >>> 24) << 4) | (flags & 15),
+    questions,
+    records,
+    edns: opt !== undefined,
+    dnssecOk: (optTtl & 0x8000) !== 0,
+    questionBytes: Uint8Array.prototype.slice.call(bytes, offset + HEADER, questionEnd),
+  });
+}
+
+const HEADER = 12;
+const CLASS_IN = 1;
+const MAX_JUMPS = 64;
+const SECTIONS = ["answer", "authority", "additional"] as const;
+
+function readRecord(cursor: Cursor, section: DnsRecord["section"]): DnsRecord | null {
+  const { bytes } = cursor;
+  const name = cursor.name();
+  if (name === null || !cursor.has(10)) return null;
+  const type = u16(bytes, cursor.at);
+  const class_ = u16(bytes, cursor.at + 2);
+  const ttl = u32(bytes, cursor.at + 4);
+  const dataLength = u16(bytes, cursor.at + 8);
+  cursor.at += 10;
+  if (!cursor.has(dataLength)) return null;
+  const dataOffset = cursor.at;
+  const record = { section, name, type, class: class_, ttl: ttl > 0x7fffffff ? 0 : ttl, dataOffset, dataLength };
+  cursor.at += dataLength;
+  if (class_ !== CLASS_IN) return record;
+  switch (type) {
+    case DnsType.A:
+      if (dataLength !== 4) return cursor.fail("rdata", dataOffset);
+      return { ...record, address: addrFromBytes(bytes, dataOffset, 4) };
+    case DnsType.AAAA:
+      if (dataLength !== 16) return cursor.fail("rdata", dataOffset);
+      return { ...record, address: addrFromBytes(bytes, dataOffset, 16) };
+    case DnsType.CNAME:
+    case DnsType.DNAME: {
+      const behind = cursor.at;
+      cursor.at = dataOffset;
+      const target = cursor.name();
+      if (target === null) return null;
+      if (cursor.at !== behind) return cursor.fail("rdata", dataOffset);
+      return { ...record, target };
+    }
+    default:
+      return record;
+  }
+}
+
+/** RFC 6891 6.1.2: {code, length, data} until the end, exactly. */
+function optionsFit(bytes: Uint8Array, record: DnsRecord): boolean {
+  const end = record.dataOffset + record.dataLength;
+  let at = record.dataOffset;
+  while (at + 4 <= end) at += 4 + u16(bytes, at + 2);
+  return at === end;
+}
+
+class Cursor {
+  at: number;
+  #error: DnsCode = "truncated";
+  #errorAt: number;
+  /** The last name that was nothing but a pointer: a hundred address records of one owner are the usual answer. */
+  #memoTarget = -1;
+  #memoName = "";
+
+  constructor(
+    readonly bytes: Uint8Array,
+    readonly start: number,
+    readonly end: number,
+  ) {
+    this.at = start + HEADER;
+    this.#errorAt = end;
+  }
+
+  invalid(): Parsed<never, DnsCode> {
+    return invalid(this.#error, this.#errorAt);
+  }
+
+  fail(code: DnsCode, at: number): null {
+    this.#error = code;
+    this.#errorAt = at;
+    return null;
+  }
+
+  /** Without an error set, what is missing is bytes: `invalid()` says "truncated". */
+  has(length: number): boolean {
+    return this.at + length <= this.end;
+  }
+
+  /**
+   * RFC 1035 4.1.4, stricter: a pointer must point before the beginning of the labels that led to it, so every jump goes further
+   * back and none can loop.
+   */
+  name(): string | null {
+    const { bytes, end } = this;
+    let at = this.at;
+    let limit = at;
+    let behind = -1;
+    let length = 0;
+    let jumps = 0;
+    let memo = -1;
+    for (;;) {
+      if (at >= end) return this.fail("truncated", end);
+      const size = bytes[at]!;
+      if (size === 0) break;
+      if (size >= 0xc0) {
+        if (at + 1 >= end) return this.fail("truncated", end);
+        const target = this.start + (((size & 0x3f) << 8) | bytes[at + 1]!);
+        if (target < this.start + HEADER || target >= limit || ++jumps > MAX_JUMPS) return this.fail("pointer", at);
+        if (behind < 0) behind = at + 2;
+        if (at === this.at) {
+          if (target === this.#memoTarget) {
+            this.at = behind;
+            return this.#memoName;
+          }
+          memo = target;
+        }
+        at = limit = target;
+        continue;
+      }
+      if (size > 63) return this.fail("label-type", at);
+      const next = at + 1 + size;
+      if (next > end) return this.fail("truncated", end);
+      const result = appendLabel(SCRATCH, length, bytes, at + 1, next);
+      if (typeof result === "string") {
+        return this.fail(result === "name-too-long" ? "name-too-long" : "character", at);
+      }
+      length = result;
+      at = next;
+    }
+    this.at = behind < 0 ? at + 1 : behind;
+    const name = SCRATCH.toString("latin1", 0, length);
+    if (memo >= 0) {
+      this.#memoTarget = memo;
+      this.#memoName = name;
+    }
+    return name;
+  }
+}
+
+/** Filled and read within one call. */
+const SCRATCH = Buffer.alloc(256);
