@@ -35,6 +35,8 @@ export interface HttpLimits {
   readonly maxHeaders: number;
 }
 
+export const defaultHttpLimits: HttpLimits = { maxBytes: 16384, maxHeaders: 100 };
+
 export type HttpCode =
   /** empty line in front of the request (RFC 9112 2.2 lets servers skip one) */
   | "leading-empty-line"
@@ -83,7 +85,10 @@ export type HttpCode =
   | "pipelined-host";
 
 /** `stream`: what the client sent, from its first byte. */
-export function parseRequestHead(stream: Uint8Array, limits: HttpLimits = DEFAULTS): Parsed<RequestHead, HttpCode> {
+export function parseRequestHead(
+  stream: Uint8Array,
+  limits: HttpLimits = defaultHttpLimits,
+): Parsed<RequestHead, HttpCode> {
   return parseHeadAt(stream, 0, limits);
 }
 
@@ -96,7 +101,7 @@ export function parseRequestHead(stream: Uint8Array, limits: HttpLimits = DEFAUL
 export function parsePipelined(
   stream: Uint8Array,
   first: RequestHead,
-  limits: HttpLimits = DEFAULTS,
+  limits: HttpLimits = defaultHttpLimits,
 ): Parsed<{ readonly heads: number; readonly length: number }, HttpCode> {
   let head = first;
   let heads = 1;
@@ -114,7 +119,6 @@ export function parsePipelined(
   }
 }
 
-const DEFAULTS: HttpLimits = { maxBytes: 16384, maxHeaders: 100 };
 const CR = 13;
 const LF = 10;
 const TAB = 9;

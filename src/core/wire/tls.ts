@@ -30,6 +30,8 @@ export interface TlsLimits {
   readonly maxBytes: number;
 }
 
+export const defaultTlsLimits: TlsLimits = { maxBytes: 16384 };
+
 export type TlsCode =
   /** SSL 2 hello */
   | "sslv2"
@@ -84,7 +86,10 @@ export type TlsCode =
  * `stream`: the first bytes that the client sent, from the very first. Bytes behind the hello's last record (early data, change cipher spec)
  * are not looked at.
  */
-export function parseClientHello(stream: Uint8Array, limits: TlsLimits = DEFAULTS): Parsed<ClientHello, TlsCode> {
+export function parseClientHello(
+  stream: Uint8Array,
+  limits: TlsLimits = defaultTlsLimits,
+): Parsed<ClientHello, TlsCode> {
   const gathered = gatherHello(stream, limits.maxBytes);
   if ("kind" in gathered) return gathered;
   const { message, declared, length } = gathered;
@@ -95,7 +100,6 @@ export function parseClientHello(stream: Uint8Array, limits: TlsLimits = DEFAULT
   return done({ ...result.value, length });
 }
 
-const DEFAULTS: TlsLimits = { maxBytes: 16384 };
 const RECORD_HEADER = 5;
 const HANDSHAKE_HEADER = 4;
 const MAX_RECORD = 1 << 14;
