@@ -31,7 +31,13 @@ function address(text: string): Uint8Array {
 }
 
 /** IPv4 or IPv6 around an upper-layer packet; `checksumAt`: offset of its 16-bit checksum, which is filled in. */
-export function ip(ends: Endpoints, proto: number, body: Uint8Array, checksumAt?: number, options: IpOptions = {}): Uint8Array {
+export function ip(
+  ends: Endpoints,
+  proto: number,
+  body: Uint8Array,
+  checksumAt?: number,
+  options: IpOptions = {},
+): Uint8Array {
   const src = address(ends.src);
   const dst = address(ends.dst);
   const payload = Buffer.from(body);
@@ -86,7 +92,10 @@ export function tcp(ends: Endpoints, options: TcpOptions = {}, payload: Uint8Arr
   header.writeUInt32BE((options.seq ?? 1000) >>> 0, 4);
   header.writeUInt32BE((options.ack ?? 5001) >>> 0, 8);
   header[12] = ((20 + extra.length) / 4) << 4;
-  header[13] = [...(options.flags ?? (payload.length ? "PA" : "A"))].reduce((all, one) => all | (FLAGS[one] as number), 0);
+  header[13] = [...(options.flags ?? (payload.length ? "PA" : "A"))].reduce(
+    (all, one) => all | (FLAGS[one] as number),
+    0,
+  );
   header.writeUInt16BE(65_000, 14);
   header.writeUInt16BE(options.urgent ?? 0, 18);
   return ip(ends, 6, Buffer.concat([header, extra, payload]), 16, options);

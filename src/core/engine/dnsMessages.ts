@@ -36,7 +36,13 @@ export interface Query {
 }
 
 export type QueryJudgement =
-  | { readonly kind: "allow"; readonly message: DnsMessage; readonly name: string; readonly rule: number; readonly ports: number }
+  | {
+      readonly kind: "allow";
+      readonly message: DnsMessage;
+      readonly name: string;
+      readonly rule: number;
+      readonly ports: number;
+    }
   | { readonly kind: "deny"; readonly why: Why; readonly message: DnsMessage | undefined };
 
 /** May `policy`'s clients send this message to a trusted resolver? One plain question for an allowed name, nothing else. */
@@ -69,8 +75,7 @@ export function denialFor(policy: Policy, message: DnsMessage | undefined, query
 
 export type AnswerJudgement =
   /** Release it; what it taught is in `out` already. */
-  | { readonly kind: "release"; readonly why: Why }
-  | { readonly kind: "drop"; readonly why: Why };
+  { readonly kind: "release"; readonly why: Why } | { readonly kind: "drop"; readonly why: Why };
 
 /** Learn from the answer to `query`. Its `learn` commands go to `out` before the caller releases the packet. */
 export function judgeAnswer(
@@ -90,7 +95,10 @@ export function judgeAnswer(
   }
   const message = parsed.value;
   if (!answers(message, query)) {
-    return { kind: "drop", why: { reason: Reason.DNS_UNSOLICITED, name: query.name, detail: "answers another question" } };
+    return {
+      kind: "drop",
+      why: { reason: Reason.DNS_UNSOLICITED, name: query.name, detail: "answers another question" },
+    };
   }
   // A cut answer teaches nothing: the client asks again over TCP (RFC 2181 section 9).
   if (message.truncated || message.rcode !== 0) {

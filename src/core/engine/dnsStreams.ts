@@ -39,7 +39,8 @@ interface Connection {
 }
 
 /** What becomes of a packet after its payload was looked at. */
-type Outcome = { readonly kind: "ok" } | { readonly kind: "close"; readonly why: Why; readonly denial?: Uint8Array | undefined };
+type Outcome =
+  { readonly kind: "ok" } | { readonly kind: "close"; readonly why: Why; readonly denial?: Uint8Array | undefined };
 
 const OK: Outcome = { kind: "ok" };
 
@@ -76,7 +77,11 @@ export class DnsStreams {
       const known = this.#connections.get(key, now);
       if (!known || known.toServer.stream.firstSeq !== firstSeq) {
         if (known) this.#dropHeld(known, out);
-        this.#connections.set(key, { toServer: direction(firstSeq), toClient: undefined, queries: new Map(), mark }, now);
+        this.#connections.set(
+          key,
+          { toServer: direction(firstSeq), toClient: undefined, queries: new Map(), mark },
+          now,
+        );
         this.#dropEvicted(out);
       }
       // Data in the SYN (RFC 7413) is not awaited by resolvers here: without it the SYN is sent again.
@@ -135,7 +140,14 @@ export class DnsStreams {
   }
 
   /** false: the packet has had its verdict already. */
-  #add(side: Direction, id: PacketId, bytes: Uint8Array, tcp: TcpSegment, mark: 2 | 3 | undefined, out: Command[]): boolean {
+  #add(
+    side: Direction,
+    id: PacketId,
+    bytes: Uint8Array,
+    tcp: TcpSegment,
+    mark: 2 | 3 | undefined,
+    out: Command[],
+  ): boolean {
     const payload = bytes.subarray(tcp.payloadOffset, tcp.payloadEnd);
     const end = seqAdd(tcp.seq, payload.length);
     switch (side.stream.add(tcp.seq, payload)) {

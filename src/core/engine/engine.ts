@@ -10,6 +10,7 @@ import type { Policy } from "../policy/types.js";
 import { transportChecksumOk } from "../wire/checksum.js";
 import { parseIcmp } from "../wire/icmp.js";
 import { parseIp, type IpPacket } from "../wire/ip.js";
+import type { Invalid, NeedMore } from "../wire/result.js";
 import { parseTcp, type TcpSegment } from "../wire/tcp.js";
 import { parseUdp } from "../wire/udp.js";
 import type { Command } from "./commands.js";
@@ -144,13 +145,13 @@ export class Engine {
     switch (ip.proto) {
       case IPPROTO_TCP: {
         const tcp = parseTcp(bytes, ip);
-        if (tcp.kind !== "done") return this.#voice.deny(plain, malformed("TCP", tcp), now, out);
+        if (tcp.kind !== "done") return this.#malformed(plain, "TCP", tcp, now, out);
         const { sport, dport } = tcp.value;
         return this.#clientTcp({ ...base, sport, dport, tcp: tcp.value }, now, out);
       }
       case IPPROTO_UDP: {
         const udp = parseUdp(bytes, ip);
-        if (udp.kind !== "done") return this.#voice.deny(plain, malformed("UDP", udp), now, out);
+        if (udp.kind !== "done") return this.#malformed(plain, "UDP", udp, now, out);
         const { sport, dport } = udp.value;
         const packet: ClientPacket = { ...base, sport, dport, tcp: undefined };
         if (dport === DNS_PORT && policy.isResolver(ip.dst)) {
@@ -161,7 +162,7 @@ export class Engine {
       case IPPROTO_ICMP:
       case IPPROTO_ICMPV6: {
         const icmp = parseIcmp(bytes, ip);
-        if (icmp.kind !== "done") return this.#voice.deny(plain, malformed("ICMP", icmp), now, out);
+        if (icmp.kind !== "done") return this.#malformed(plain, "ICMP", icmp, now, out);
         const { isEchoRequest, echoId, type } = icmp.value;
         if (!isEchoRequest) {
           const why = { reason: Reason.PROTOCOL, detail: `ICMP type ${type}` };
@@ -172,6 +173,13 @@ export class Engine {
       default:
         return this.#cidrOr(plain, { reason: Reason.PROTOCOL, detail: `IP protocol ${ip.proto}` }, now, out);
     }
+  }
+
+  /** The receiver would discard it, so it decides nothing and is not answered: it may be a decoy for the real packet. */
+  #malformed(packet: ClientPacket, what: string, parsed: NeedMore | Invalid, now: number, out: Command[]): void {
+    const detail = `${what}: ${parsed.kind === "invalid" ? parsed.code : "cut short"}`;
+    this.#voice.drop(packet.id, out);
+    this.#voice.denied(packet, { reason: Reason.MALFORMED, detail }, now, out);
   }
 
   #clientTcp(packet: TcpPacket, now: number, out: Command[]): void {
@@ -214,7 +222,16 @@ export class Engine {
   #cidrOr(packet: ClientPacket, why: Why, now: number, out: Command[]): void {
     if (this.#byCidr(packet, 0, now, out)) return;
     const key = flowKey(packet);
-    out.push({ type: "flowPut", key, verdict: "deny", reason: why.reason, rule: 0, flags: 0, judgedStart: 0, judgedEnd: 0 });
+    out.push({
+      type: "flowPut",
+      key,
+      verdict: "deny",
+      reason: why.reason,
+      rule: 0,
+      flags: 0,
+      judgedStart: 0,
+      judgedEnd: 0,
+    });
     this.#voice.deny(packet, why, now, out);
   }
 
@@ -305,10 +322,6 @@ export class Engine {
     this.#streams.expire(now, out);
     this.#learned.expire(now, EXPIRED_GRACE_MS, HOUSEKEEPING_BUDGET, out);
   }
-}
-
-function malformed(what: string, parsed: { kind: "needMore" } | { kind: "invalid"; code: string }): Why {
-  return { reason: Reason.MALFORMED, detail: `${what}: ${parsed.kind === "invalid" ? parsed.code : "cut short"}` };
 }
 
 /** Destination port of a TCP or UDP header, 0 elsewhere. */

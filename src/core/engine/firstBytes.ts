@@ -16,6 +16,8 @@ export type FirstBytes =
   | { readonly kind: "other" }
   | { readonly kind: "bad"; readonly reason: number; readonly detail: string };
 
+/** Header fields of one request; more is denied as malformed. */
+const MAX_HEADERS = 100;
 const NEED_MORE: FirstBytes = { kind: "needMore" };
 
 /** `stream` starts at the first byte of the flow; at most `maxBytes` of it are looked at. */
@@ -47,7 +49,7 @@ function readTls(stream: Uint8Array, maxBytes: number): FirstBytes {
 }
 
 function readHttp(stream: Uint8Array, maxBytes: number): FirstBytes {
-  const head = parseRequestHead(stream, { maxBytes });
+  const head = parseRequestHead(stream, { maxBytes, maxHeaders: MAX_HEADERS });
   if (head.kind === "needMore") return NEED_MORE;
   if (head.kind === "invalid") {
     const reason = head.code === "too-large" ? Reason.HELLO_TOO_LARGE : Reason.HELLO_MALFORMED;

@@ -20,7 +20,16 @@ import type { PacketId } from "./events.js";
 import { readFirstBytes } from "./firstBytes.js";
 import type { LearnedEntry, LearnedNames } from "./learned.js";
 import type { EngineLimits } from "./limits.js";
-import { flowId, flowKey, IPPROTO_TCP, MARK_ALLOW, MARK_PENDING, type ClientPacket, type Voice, type Why } from "./voice.js";
+import {
+  flowId,
+  flowKey,
+  IPPROTO_TCP,
+  MARK_ALLOW,
+  MARK_PENDING,
+  type ClientPacket,
+  type Voice,
+  type Why,
+} from "./voice.js";
 
 interface PendingFlow {
   readonly firstSeq: number;
@@ -337,7 +346,16 @@ export class TcpFlows {
     out: Command[],
   ): void {
     const rule = why.rule ?? 0;
-    out.push({ type: "flowPut", key: flowKey(packet), verdict, reason: why.reason, rule, flags, judgedStart, judgedEnd });
+    out.push({
+      type: "flowPut",
+      key: flowKey(packet),
+      verdict,
+      reason: why.reason,
+      rule,
+      flags,
+      judgedStart,
+      judgedEnd,
+    });
   }
 
   #makeRoom(out: Command[]): void {

@@ -13,11 +13,17 @@ function query(name: string, options: { id?: number; type?: "A" | "AAAA"; edns?:
     id: options.id ?? 77,
     flags: dnsPacket.RECURSION_DESIRED,
     questions: [{ type: options.type ?? "A", name, class: "IN" }],
-    ...(options.edns ? { additionals: [{ type: "OPT", name: ".", udpPayloadSize: 1232, flags: 0, options: [] } as never] } : {}),
+    ...(options.edns
+      ? { additionals: [{ type: "OPT", name: ".", udpPayloadSize: 1232, flags: 0, options: [] } as never] }
+      : {}),
   });
 }
 
-function answer(name: string, answers: dnsPacket.Answer[], options: { id?: number; type?: "A" | "AAAA"; flags?: number } = {}): Buffer {
+function answer(
+  name: string,
+  answers: dnsPacket.Answer[],
+  options: { id?: number; type?: "A" | "AAAA"; flags?: number } = {},
+): Buffer {
   return dnsPacket.encode({
     type: "response",
     id: options.id ?? 77,
@@ -35,7 +41,11 @@ describe("DNS over UDP", () => {
   it("learns the addresses of an allowed name before the answer is released", () => {
     const play = new Playbook();
     assert.deepEqual(play.packet(udp(out, {}, query("www.x.io"))), ["count allow-query", "accept 1 mark=allow"]);
-    const reply = udp(back, { sport: 53, dport: 40_000 }, answer("www.x.io", [a("www.x.io", SITE), a("www.x.io", "198.51.100.8")]));
+    const reply = udp(
+      back,
+      { sport: 53, dport: 40_000 },
+      answer("www.x.io", [a("www.x.io", SITE), a("www.x.io", "198.51.100.8")]),
+    );
     assert.deepEqual(play.packet(reply, { towardsClient: true }), [
       "learn www.x.io 198.51.100.7",
       "learn www.x.io 198.51.100.8",
@@ -56,20 +66,29 @@ describe("DNS over UDP", () => {
   });
 
   it("answers NXDOMAIN or nothing if the policy says so", () => {
-    assert.deepEqual(new Playbook({ dnsDeny: "nxdomain" }).packet(udp(out, {}, query("evil.io")))[2], `send dns rcode=3 to ${CLIENT}`);
-    assert.deepEqual(new Playbook({ dnsDeny: "drop" }).packet(udp(out, {}, query("evil.io"))), ["drop 1", "DENY dns-name evil.io"]);
+    assert.deepEqual(
+      new Playbook({ dnsDeny: "nxdomain" }).packet(udp(out, {}, query("evil.io")))[2],
+      `send dns rcode=3 to ${CLIENT}`,
+    );
+    assert.deepEqual(new Playbook({ dnsDeny: "drop" }).packet(udp(out, {}, query("evil.io"))), [
+      "drop 1",
+      "DENY dns-name evil.io",
+    ]);
   });
 
   it("follows the CNAME chain from the question and learns nothing beside it", () => {
     const play = new Playbook();
     play.packet(udp(out, {}, query("www.x.io")));
-    const records = [a("edge.cdn.net", SITE), cname("www.x.io", "x.cdn.net"), a("other.net", "198.51.100.9"), cname("x.cdn.net", "edge.cdn.net")];
-    assert.deepEqual(play.packet(udp(back, { sport: 53, dport: 40_000 }, answer("www.x.io", records)), { towardsClient: true }), [
-      `learn www.x.io ${SITE}`,
-      "count dns-chain",
-      "accept 2",
-      "ALLOW allow-answer www.x.io",
-    ]);
+    const records = [
+      a("edge.cdn.net", SITE),
+      cname("www.x.io", "x.cdn.net"),
+      a("other.net", "198.51.100.9"),
+      cname("x.cdn.net", "edge.cdn.net"),
+    ];
+    assert.deepEqual(
+      play.packet(udp(back, { sport: 53, dport: 40_000 }, answer("www.x.io", records)), { towardsClient: true }),
+      [`learn www.x.io ${SITE}`, "count dns-chain", "accept 2", "ALLOW allow-answer www.x.io"],
+    );
     const learned = [...play.engine.learned()][0];
     assert.deepEqual(learned?.chain, ["www.x.io", "x.cdn.net", "edge.cdn.net"]);
   });
@@ -77,7 +96,14 @@ describe("DNS over UDP", () => {
   for (const [what, reply] of [
     ["another id", udp(back, { sport: 53, dport: 40_000 }, answer("www.x.io", [a("www.x.io", SITE)], { id: 78 }))],
     ["another port", udp(back, { sport: 53, dport: 40_001 }, answer("www.x.io", [a("www.x.io", SITE)]))],
-    ["another client", udp({ src: RESOLVER, dst: "192.168.77.3" }, { sport: 53, dport: 40_000 }, answer("www.x.io", [a("www.x.io", SITE)]))],
+    [
+      "another client",
+      udp(
+        { src: RESOLVER, dst: "192.168.77.3" },
+        { sport: 53, dport: 40_000 },
+        answer("www.x.io", [a("www.x.io", SITE)]),
+      ),
+    ],
   ] as const) {
     it(`drops an answer with ${what}, and still takes the real one`, () => {
       const play = new Playbook();
@@ -106,7 +132,11 @@ describe("DNS over UDP", () => {
 
   it("passes answers of an untrusted resolver and learns nothing", () => {
     const play = new Playbook();
-    const reply = udp({ src: "203.0.113.54", dst: CLIENT }, { sport: 53, dport: 40_000 }, answer("www.x.io", [a("www.x.io", SITE)]));
+    const reply = udp(
+      { src: "203.0.113.54", dst: CLIENT },
+      { sport: 53, dport: 40_000 },
+      answer("www.x.io", [a("www.x.io", SITE)]),
+    );
     assert.deepEqual(play.packet(reply, { towardsClient: true }), ["accept 1"]);
   });
 
@@ -121,7 +151,12 @@ describe("DNS over UDP", () => {
   });
 
   it("does not learn addresses that a public name must not have, unless a CIDR rule allows them", () => {
-    const records = [a("www.x.io", "10.1.2.3"), a("www.x.io", "169.254.169.254"), a("www.x.io", "127.0.0.1"), a("www.x.io", SITE)];
+    const records = [
+      a("www.x.io", "10.1.2.3"),
+      a("www.x.io", "169.254.169.254"),
+      a("www.x.io", "127.0.0.1"),
+      a("www.x.io", SITE),
+    ];
     const reply = udp(back, { sport: 53, dport: 40_000 }, answer("www.x.io", records));
     const play = new Playbook();
     play.packet(udp(out, {}, query("www.x.io")));
@@ -137,10 +172,21 @@ describe("DNS over UDP", () => {
   });
 
   it("does not learn IPv4 embedded in IPv6", () => {
-    for (const address of ["::ffff:198.51.100.7", "64:ff9b::c633:6407", "2002:c633:6407::1", "fe80::1", "fd00::1", "::1"]) {
+    for (const address of [
+      "::ffff:198.51.100.7",
+      "64:ff9b::c633:6407",
+      "2002:c633:6407::1",
+      "fe80::1",
+      "fd00::1",
+      "::1",
+    ]) {
       const play = new Playbook();
       play.packet(udp(out, {}, query("www.x.io", { type: "AAAA" })));
-      const reply = udp(back, { sport: 53, dport: 40_000 }, answer("www.x.io", [aaaa("www.x.io", address)], { type: "AAAA" }));
+      const reply = udp(
+        back,
+        { sport: 53, dport: 40_000 },
+        answer("www.x.io", [aaaa("www.x.io", address)], { type: "AAAA" }),
+      );
       assert.equal(play.packet(reply, { towardsClient: true })[0], "count dns-rebind", address);
     }
   });
@@ -155,17 +201,29 @@ describe("DNS over UDP", () => {
   });
 
   it("denies two questions, a response as a query, and bytes that are no message", () => {
-    const two = dnsPacket.encode({ type: "query", id: 1, questions: [{ type: "A", name: "www.x.io" }, { type: "A", name: "evil.io" }] });
+    const two = dnsPacket.encode({
+      type: "query",
+      id: 1,
+      questions: [
+        { type: "A", name: "www.x.io" },
+        { type: "A", name: "evil.io" },
+      ],
+    });
     for (const payload of [two, answer("www.x.io", []), Buffer.from("hello"), query("www.x.io").subarray(0, -1)]) {
       assert.deepEqual(new Playbook().packet(udp(out, {}, payload)), ["drop 1", "DENY dns-malformed"]);
     }
   });
 
   it("clamps the time to live: 0 lives a minute, a year a day and a minute", () => {
-    for (const [ttl, alive] of [[0, 60_000], [31_536_000, 86_460_000]] as const) {
+    for (const [ttl, alive] of [
+      [0, 60_000],
+      [31_536_000, 86_460_000],
+    ] as const) {
       const play = new Playbook();
       play.packet(udp(out, {}, query("www.x.io")));
-      play.packet(udp(back, { sport: 53, dport: 40_000 }, answer("www.x.io", [a("www.x.io", SITE, ttl)])), { towardsClient: true });
+      play.packet(udp(back, { sport: 53, dport: 40_000 }, answer("www.x.io", [a("www.x.io", SITE, ttl)])), {
+        towardsClient: true,
+      });
       assert.equal([...play.engine.learned()][0]?.expires, play.now + alive);
     }
   });
@@ -173,7 +231,9 @@ describe("DNS over UDP", () => {
   it("forgets an expired name in the kernel too, one minute later", () => {
     const play = new Playbook();
     play.packet(udp(out, {}, query("www.x.io")));
-    play.packet(udp(back, { sport: 53, dport: 40_000 }, answer("www.x.io", [a("www.x.io", SITE, 60)])), { towardsClient: true });
+    play.packet(udp(back, { sport: 53, dport: 40_000 }, answer("www.x.io", [a("www.x.io", SITE, 60)])), {
+      towardsClient: true,
+    });
     assert.deepEqual(play.wait(179_999), []);
     assert.deepEqual(play.wait(1_001), [`forget www.x.io ${SITE} last`]);
   });
@@ -197,7 +257,11 @@ describe("DNS over UDP", () => {
   it("binds an AAAA answer that came over IPv4 to the same client", () => {
     const play = new Playbook();
     play.packet(udp(out, {}, query("www.x.io", { type: "AAAA" })));
-    const reply = udp(back, { sport: 53, dport: 40_000 }, answer("www.x.io", [aaaa("www.x.io", SITE6)], { type: "AAAA" }));
+    const reply = udp(
+      back,
+      { sport: 53, dport: 40_000 },
+      answer("www.x.io", [aaaa("www.x.io", SITE6)], { type: "AAAA" }),
+    );
     assert.equal(play.packet(reply, { towardsClient: true })[0], `learn www.x.io ${SITE6}`);
     const syn = tcp({ src: CLIENT6, dst: SITE6 }, { flags: "S" });
     assert.deepEqual(play.packet(syn), ["flow delete", "accept 3 mark=pending"]);
@@ -221,15 +285,24 @@ describe("DNS over TCP", () => {
     for (let cut = 1; cut < question.length; cut++) {
       const play = connected(new Playbook());
       assert.deepEqual(play.packet(tcp(out, { ...c, seq: 1000 }, question.subarray(0, cut))), []);
-      assert.deepEqual(play.packet(tcp(out, { ...c, seq: 1000 + cut }, question.subarray(cut))), ["accept 3 mark=allow", "accept 4 mark=allow"]);
+      assert.deepEqual(play.packet(tcp(out, { ...c, seq: 1000 + cut }, question.subarray(cut))), [
+        "accept 3 mark=allow",
+        "accept 4 mark=allow",
+      ]);
     }
     const play = connected(new Playbook());
     play.packet(tcp(out, { ...c, seq: 1000 }, Buffer.concat([question, framed(query("a.y.io", { id: 78 }))])));
-    const replies = Buffer.concat([framed(answer("a.y.io", [a("a.y.io", "198.51.100.9")], { id: 78 })), framed(answer("www.x.io", [a("www.x.io", SITE)]))]);
-    assert.deepEqual(play.packet(tcp(back, { ...s, seq: 5000 }, replies.subarray(0, 50)), { towardsClient: true }), [
-      "learn a.y.io 198.51.100.9",
-      "ALLOW allow-answer a.y.io",
-    ].slice(0, replies.subarray(0, 50).length >= 2 + answer("a.y.io", [a("a.y.io", "198.51.100.9")]).length ? 2 : 0));
+    const replies = Buffer.concat([
+      framed(answer("a.y.io", [a("a.y.io", "198.51.100.9")], { id: 78 })),
+      framed(answer("www.x.io", [a("www.x.io", SITE)])),
+    ]);
+    assert.deepEqual(
+      play.packet(tcp(back, { ...s, seq: 5000 }, replies.subarray(0, 50)), { towardsClient: true }),
+      ["learn a.y.io 198.51.100.9", "ALLOW allow-answer a.y.io"].slice(
+        0,
+        replies.subarray(0, 50).length >= 2 + answer("a.y.io", [a("a.y.io", "198.51.100.9")]).length ? 2 : 0,
+      ),
+    );
     const rest = play.packet(tcp(back, { ...s, seq: 5050 }, replies.subarray(50)), { towardsClient: true });
     assert.ok(rest.includes(`learn www.x.io ${SITE}`));
     assert.deepEqual(rest.slice(-2), ["accept 4", "accept 5"]);
@@ -253,11 +326,15 @@ describe("DNS over TCP", () => {
 
   it("denies the middle of a connection that it has not seen begin", () => {
     const play = new Playbook();
-    assert.deepEqual(play.packet(tcp(out, { ...c, seq: 1000 }, framed(query("www.x.io")))), ["drop 1", "DENY mid-flow", `send rst to ${CLIENT}`]);
-    assert.deepEqual(play.packet(tcp(back, { ...s }, framed(answer("www.x.io", [a("www.x.io", SITE)]))), { towardsClient: true }), [
-      "drop 2",
-      "count dns-unsolicited",
+    assert.deepEqual(play.packet(tcp(out, { ...c, seq: 1000 }, framed(query("www.x.io")))), [
+      "drop 1",
+      "DENY mid-flow",
+      `send rst to ${CLIENT}`,
     ]);
+    assert.deepEqual(
+      play.packet(tcp(back, { ...s }, framed(answer("www.x.io", [a("www.x.io", SITE)]))), { towardsClient: true }),
+      ["drop 2", "count dns-unsolicited"],
+    );
   });
 
   it("lets a long answer's beginning go on, never its end", () => {
@@ -268,14 +345,18 @@ describe("DNS over TCP", () => {
     const step = Math.ceil(reply.length / 10);
     let released = 0;
     for (let i = 0; i < 10; i++) {
-      const lines = play.packet(tcp(back, { ...s, seq: 5000 + i * step }, reply.subarray(i * step, (i + 1) * step)), { towardsClient: true });
+      const lines = play.packet(tcp(back, { ...s, seq: 5000 + i * step }, reply.subarray(i * step, (i + 1) * step)), {
+        towardsClient: true,
+      });
       if (i < 9) {
         assert.equal(lines.filter((one) => one.startsWith("learn")).length, 0);
         released += lines.filter((one) => one.startsWith("accept")).length;
       } else {
         assert.equal(lines.filter((one) => one.startsWith("learn")).length, 60);
         assert.equal(lines.filter((one) => one.startsWith("accept")).length, 10 - released);
-        assert.ok(lines.findLastIndex((one) => one.startsWith("learn")) < lines.findIndex((one) => one.startsWith("accept")));
+        assert.ok(
+          lines.findLastIndex((one) => one.startsWith("learn")) < lines.findIndex((one) => one.startsWith("accept")),
+        );
       }
     }
     assert.equal(released, 5);

@@ -42,7 +42,10 @@ const allowedHello = (ids: number[], bytes: Uint8Array) => [
 ];
 
 describe("verify both", () => {
-  for (const [family, ends] of [["IPv4", v4], ["IPv6", v6]] as const) {
+  for (const [family, ends] of [
+    ["IPv4", v4],
+    ["IPv6", v6],
+  ] as const) {
     it(`allows the bound name over ${family}, in one packet`, () => {
       const play = opened(learned(), ends);
       assert.deepEqual(play.packet(tcp(ends, { seq: 1000 }, hello)), allowedHello([2], hello));
@@ -62,7 +65,10 @@ describe("verify both", () => {
   });
 
   it("judges one-byte segments, letting the sender's window open", () => {
-    for (const [bytes, verdict] of [[hello, "ALLOW allow-name www.x.io"], [evil, "DENY name-denied www.evil.io"]] as const) {
+    for (const [bytes, verdict] of [
+      [hello, "ALLOW allow-name www.x.io"],
+      [evil, "DENY name-denied www.evil.io"],
+    ] as const) {
       const play = opened(learned());
       const seen: string[] = [];
       for (let i = 0; i < bytes.length; i++) {
@@ -93,7 +99,11 @@ describe("verify both", () => {
 
   it("keeps silent if the policy says drop", () => {
     const play = opened(learned({ reject: "drop" }));
-    assert.deepEqual(play.packet(tcp(v4, { seq: 1000 }, evil)), ["drop 2", "flow deny name-denied", "DENY name-denied www.evil.io"]);
+    assert.deepEqual(play.packet(tcp(v4, { seq: 1000 }, evil)), [
+      "drop 2",
+      "flow deny name-denied",
+      "DENY name-denied www.evil.io",
+    ]);
   });
 
   it("denies an allowed name on an address that was learned for another one", () => {
@@ -122,9 +132,15 @@ describe("verify both", () => {
   });
 
   it("allows HTTP by its Host, denies another Host", () => {
-    assert.deepEqual(opened(learned(), v4, 80).packet(tcp(v4, { seq: 1000, dport: 80 }, http)), allowedHello([2], http));
+    assert.deepEqual(
+      opened(learned(), v4, 80).packet(tcp(v4, { seq: 1000, dport: 80 }, http)),
+      allowedHello([2], http),
+    );
     const other = Buffer.from("GET / HTTP/1.1\r\nHost: www.evil.io\r\n\r\n");
-    assert.equal(opened(learned(), v4, 80).packet(tcp(v4, { seq: 1000, dport: 80 }, other))[2], "DENY name-denied www.evil.io");
+    assert.equal(
+      opened(learned(), v4, 80).packet(tcp(v4, { seq: 1000, dport: 80 }, other))[2],
+      "DENY name-denied www.evil.io",
+    );
   });
 
   it("allows a request whose body in the same packet is larger than the bound", () => {
@@ -136,14 +152,22 @@ describe("verify both", () => {
 
   it("wants a name on the ports where one belongs, and only there", () => {
     const raw = Buffer.from("SSH-2.0-OpenSSH_9.2\r\n");
-    assert.deepEqual(opened(learned()).packet(tcp(v4, { seq: 1000 }, raw)).slice(0, 3), ["drop 2", "flow deny no-name", "DENY no-name"]);
+    assert.deepEqual(
+      opened(learned())
+        .packet(tcp(v4, { seq: 1000 }, raw))
+        .slice(0, 3),
+      ["drop 2", "flow deny no-name", "DENY no-name"],
+    );
     assert.deepEqual(opened(learned(), v4, 22).packet(tcp(v4, { seq: 1000, dport: 22 }, raw)), [
       `flow allow allow-address judged=${raw.length}`,
       "accept 2 mark=allow",
       "ALLOW allow-address www.x.io",
     ]);
     // TLS is recognised on any port.
-    assert.equal(opened(learned(), v4, 22).packet(tcp(v4, { seq: 1000, dport: 22 }, evil))[2], "DENY name-denied www.evil.io");
+    assert.equal(
+      opened(learned(), v4, 22).packet(tcp(v4, { seq: 1000, dport: 22 }, evil))[2],
+      "DENY name-denied www.evil.io",
+    );
   });
 
   it("denies a hello without a name, with two, with an address, with a NUL", () => {
@@ -159,20 +183,35 @@ describe("verify both", () => {
   });
 
   it("treats case and a trailing dot as the same name", () => {
-    assert.equal(opened(learned()).packet(tcp(v4, { seq: 1000 }, clientHello(["WwW.x.IO"]))).at(-1), "ALLOW allow-name www.x.io");
+    assert.equal(
+      opened(learned())
+        .packet(tcp(v4, { seq: 1000 }, clientHello(["WwW.x.IO"])))
+        .at(-1),
+      "ALLOW allow-name www.x.io",
+    );
   });
 
   it("denies overlapping segments that disagree, chooses neither", () => {
     const play = opened(learned());
     play.packet(tcp(v4, { seq: 1000 }, hello.subarray(0, 60)));
-    assert.deepEqual(play.packet(tcp(v4, { seq: 1030 }, evil.subarray(31, 90))).slice(0, 4), ["drop 2", "flow deny overlap", "drop 3", "DENY overlap"]);
+    assert.deepEqual(play.packet(tcp(v4, { seq: 1030 }, evil.subarray(31, 90))).slice(0, 4), [
+      "drop 2",
+      "flow deny overlap",
+      "drop 3",
+      "DENY overlap",
+    ]);
     play.finish();
   });
 
   it("discards decoys that the server would discard: no ACK, reset with data, MD5 option", () => {
-    for (const options of [{ flags: "P" }, { flags: "RPA" }, { tcpOptions: Buffer.from([19, 18, ...Array<number>(16).fill(7), 1, 1]) }]) {
+    const md5 = Buffer.from([19, 18, ...Array<number>(16).fill(7), 1, 1]);
+    for (const [options, line] of [
+      [{ flags: "P" }, "DENY malformed"],
+      [{ flags: "RPA" }, "count malformed"],
+      [{ tcpOptions: md5 }, "count malformed"],
+    ] as const) {
       const play = opened(learned());
-      assert.deepEqual(play.packet(tcp(v4, { seq: 1000, ...options }, hello)), ["drop 2", "count malformed"]);
+      assert.deepEqual(play.packet(tcp(v4, { seq: 1000, ...options }, hello)), ["drop 2", line]);
       assert.equal(play.packet(tcp(v4, { seq: 1000 }, evil))[2], "DENY name-denied www.evil.io");
     }
     const play = opened(learned());
@@ -183,11 +222,17 @@ describe("verify both", () => {
   });
 
   it("denies urgent bytes", () => {
-    assert.equal(opened(learned()).packet(tcp(v4, { seq: 1000, flags: "PAU", urgent: 5 }, hello))[1], "DENY hello-malformed");
+    assert.equal(
+      opened(learned()).packet(tcp(v4, { seq: 1000, flags: "PAU", urgent: 5 }, hello))[2],
+      "DENY hello-malformed",
+    );
   });
 
   it("inspects data in the SYN", () => {
-    assert.deepEqual(learned().packet(tcp(v4, { seq: 999, flags: "S" }, hello)), ["flow delete", ...allowedHello([1], hello)]);
+    assert.deepEqual(learned().packet(tcp(v4, { seq: 999, flags: "S" }, hello)), [
+      "flow delete",
+      ...allowedHello([1], hello),
+    ]);
     assert.equal(learned().packet(tcp(v4, { seq: 999, flags: "S" }, evil))[3], "DENY name-denied www.evil.io");
   });
 
@@ -195,7 +240,11 @@ describe("verify both", () => {
     const play = opened(learned());
     assert.deepEqual(play.packet(tcp(v4, { seq: 999, flags: "S" })), ["accept 2 mark=pending"]);
     play.packet(tcp(v4, { seq: 1000 }, hello.subarray(0, 10)));
-    assert.deepEqual(play.packet(tcp(v4, { seq: 70_000, flags: "S" })), ["drop 3", "flow delete", "accept 4 mark=pending"]);
+    assert.deepEqual(play.packet(tcp(v4, { seq: 70_000, flags: "S" })), [
+      "drop 3",
+      "flow delete",
+      "accept 4 mark=pending",
+    ]);
     assert.deepEqual(play.packet(tcp(v4, { seq: 70_001 }, hello)), allowedHello([5], hello));
     play.finish();
   });
@@ -211,7 +260,9 @@ describe("verify both", () => {
     const play = opened(learned());
     play.packet(tcp(v4, { seq: 1000 }, hello));
     assert.deepEqual(play.packet(tcp(v4, { seq: 1000 }, hello)), ["accept 3 mark=allow"]);
-    assert.deepEqual(play.packet(tcp(v4, { seq: 1010 }, Buffer.concat([hello.subarray(10), Buffer.from("more")]))), ["accept 4 mark=allow"]);
+    assert.deepEqual(play.packet(tcp(v4, { seq: 1010 }, Buffer.concat([hello.subarray(10), Buffer.from("more")]))), [
+      "accept 4 mark=allow",
+    ]);
     assert.deepEqual(play.packet(tcp(v4, { seq: 1000 }, evil)), [
       "flow deny rewritten",
       "drop 5",
@@ -223,7 +274,12 @@ describe("verify both", () => {
   });
 
   it("denies the middle of a flow that it has not seen begin", () => {
-    assert.deepEqual(learned().packet(tcp(v4, { seq: 1000 }, hello)), ["flow deny mid-flow", "drop 1", "DENY mid-flow", `send rst to ${CLIENT}`]);
+    assert.deepEqual(learned().packet(tcp(v4, { seq: 1000 }, hello)), [
+      "flow deny mid-flow",
+      "drop 1",
+      "DENY mid-flow",
+      `send rst to ${CLIENT}`,
+    ]);
   });
 
   it("puts an evicted flow back while its judged bytes are remembered", () => {
@@ -237,7 +293,10 @@ describe("verify both", () => {
     const play = learned();
     assert.equal(play.packet(udp(v4, { dport: 443 }, Buffer.from("x")))[0], "flow deny quic");
     assert.equal(play.packet(udp(v4, { dport: 444 }, Buffer.from("x"))).at(-1), "ALLOW allow-address www.x.io");
-    assert.equal(play.packet(udp({ src: CLIENT, dst: "198.51.100.8" }, { dport: 444 }, Buffer.from("x")))[0], "flow deny unlearned");
+    assert.equal(
+      play.packet(udp({ src: CLIENT, dst: "198.51.100.8" }, { dport: 444 }, Buffer.from("x")))[0],
+      "flow deny unlearned",
+    );
     assert.equal(play.packet(ping(v4)).at(-1), "ALLOW allow-address www.x.io");
     assert.equal(play.packet(ping(v6)).at(-1), "ALLOW allow-address www.x.io");
     assert.equal(play.packet(ping({ src: CLIENT, dst: "198.51.100.8" }))[0], "flow deny unlearned");
@@ -247,7 +306,12 @@ describe("verify both", () => {
     const play = learned({ port: ["tcp/443"] });
     assert.equal(play.packet(tcp(v4, { seq: 999, flags: "S", dport: 444 }))[1], "DENY port www.x.io");
     assert.equal(play.packet(udp(v4, { dport: 444 }, Buffer.from("x")))[0], "flow deny port");
-    assert.equal(opened(learned({ port: ["tcp/443"] })).packet(tcp(v4, { seq: 1000 }, hello)).at(-1), "ALLOW allow-name www.x.io");
+    assert.equal(
+      opened(learned({ port: ["tcp/443"] }))
+        .packet(tcp(v4, { seq: 1000 }, hello))
+        .at(-1),
+      "ALLOW allow-name www.x.io",
+    );
   });
 });
 
@@ -255,13 +319,27 @@ describe("verify sni", () => {
   it("decides by the name alone", () => {
     const play = opened(new Playbook({ verify: "sni" }));
     assert.deepEqual(play.packet(tcp(v4, { seq: 1000 }, hello)), allowedHello([2], hello));
-    assert.equal(opened(new Playbook({ verify: "sni" })).packet(tcp(v4, { seq: 1000 }, evil))[1], "flow deny name-denied");
+    assert.equal(
+      opened(new Playbook({ verify: "sni" })).packet(tcp(v4, { seq: 1000 }, evil))[1],
+      "flow deny name-denied",
+    );
   });
 
   it("denies what carries no name, on any port", () => {
-    assert.equal(opened(new Playbook({ verify: "sni" }), v4, 22).packet(tcp(v4, { seq: 1000, dport: 22 }, Buffer.from("SSH-2.0-x\r\n")))[1], "flow deny no-name");
-    assert.equal(new Playbook({ verify: "sni" }).packet(udp(v4, { dport: 443 }, Buffer.from("x")))[0], "flow deny quic");
-    assert.equal(new Playbook({ verify: "sni" }).packet(udp(v4, { dport: 9000 }, Buffer.from("x")))[0], "flow deny no-name");
+    assert.equal(
+      opened(new Playbook({ verify: "sni" }), v4, 22).packet(
+        tcp(v4, { seq: 1000, dport: 22 }, Buffer.from("SSH-2.0-x\r\n")),
+      )[1],
+      "flow deny no-name",
+    );
+    assert.equal(
+      new Playbook({ verify: "sni" }).packet(udp(v4, { dport: 443 }, Buffer.from("x")))[0],
+      "flow deny quic",
+    );
+    assert.equal(
+      new Playbook({ verify: "sni" }).packet(udp(v4, { dport: 9000 }, Buffer.from("x")))[0],
+      "flow deny no-name",
+    );
   });
 });
 
@@ -273,9 +351,22 @@ describe("verify dns", () => {
       "accept 1 mark=allow",
       "ALLOW allow-address www.x.io",
     ]);
-    assert.equal(learned({ verify: "dns" }).packet(tcp(v4, { seq: 1000 }, evil)).at(-1), "ALLOW allow-address www.x.io");
-    assert.equal(learned({ verify: "dns" }).packet(udp(v4, { dport: 443 }, Buffer.from("x"))).at(-1), "ALLOW allow-address www.x.io");
-    assert.equal(learned({ verify: "dns" }).packet(tcp({ src: CLIENT, dst: "198.51.100.8" }, { flags: "S" }))[1], "DENY unlearned");
+    assert.equal(
+      learned({ verify: "dns" })
+        .packet(tcp(v4, { seq: 1000 }, evil))
+        .at(-1),
+      "ALLOW allow-address www.x.io",
+    );
+    assert.equal(
+      learned({ verify: "dns" })
+        .packet(udp(v4, { dport: 443 }, Buffer.from("x")))
+        .at(-1),
+      "ALLOW allow-address www.x.io",
+    );
+    assert.equal(
+      learned({ verify: "dns" }).packet(tcp({ src: CLIENT, dst: "198.51.100.8" }, { flags: "S" }))[1],
+      "DENY unlearned",
+    );
   });
 });
 
@@ -310,7 +401,11 @@ describe("bounds", () => {
 
   it("evicts the oldest undecided flow when the table is full", () => {
     const play = opened(learned({}, { pendingFlows: 1 }));
-    assert.deepEqual(play.packet(tcp(v4, { sport: 40_001, seq: 999, flags: "S" })), ["flow delete", "count overload", "accept 2 mark=pending"]);
+    assert.deepEqual(play.packet(tcp(v4, { sport: 40_001, seq: 999, flags: "S" })), [
+      "flow delete",
+      "count overload",
+      "accept 2 mark=pending",
+    ]);
     assert.equal(play.packet(tcp(v4, { seq: 1000 }, hello))[2], "DENY mid-flow");
     assert.equal(play.engine.stats().pendingEvicted, 1);
   });
@@ -348,14 +443,36 @@ describe("bounds", () => {
 
 describe("decisions of the kernel", () => {
   const event = (verdict: "allow" | "deny", bytes: Uint8Array) =>
-    ({ type: "kernelDecision", verdict, reason: 34, rule: 0, policy: 1, client: CLIENT_ID, ifindexIn: 2, bytes, wireLength: bytes.length }) as const;
+    ({
+      type: "kernelDecision",
+      verdict,
+      reason: 34,
+      rule: 0,
+      policy: 1,
+      client: CLIENT_ID,
+      ifindexIn: 2,
+      bytes,
+      wireLength: bytes.length,
+    }) as const;
 
   it("are told to the client: reset for TCP, prohibited for the rest, nothing for a reset or an ICMP error", () => {
     const play = learned();
-    assert.deepEqual(play.event(event("deny", tcp(v4, { flags: "S" }))), ["DENY unlearned www.x.io", `send rst to ${CLIENT}`]);
-    assert.deepEqual(play.event(event("deny", tcp(v6, { flags: "S" }))), ["DENY unlearned www.x.io", `send rst to ${CLIENT6}`]);
-    assert.deepEqual(play.event(event("deny", udp(v4, {}, Buffer.from("x")))), ["DENY unlearned www.x.io", `send icmp 3/13 to ${CLIENT}`]);
-    assert.deepEqual(play.event(event("deny", udp(v6, {}, Buffer.from("x")))), ["DENY unlearned www.x.io", `send icmp 1/1 to ${CLIENT6}`]);
+    assert.deepEqual(play.event(event("deny", tcp(v4, { flags: "S" }))), [
+      "DENY unlearned www.x.io",
+      `send rst to ${CLIENT}`,
+    ]);
+    assert.deepEqual(play.event(event("deny", tcp(v6, { flags: "S" }))), [
+      "DENY unlearned www.x.io",
+      `send rst to ${CLIENT6}`,
+    ]);
+    assert.deepEqual(play.event(event("deny", udp(v4, {}, Buffer.from("x")))), [
+      "DENY unlearned www.x.io",
+      `send icmp 3/13 to ${CLIENT}`,
+    ]);
+    assert.deepEqual(play.event(event("deny", udp(v6, {}, Buffer.from("x")))), [
+      "DENY unlearned www.x.io",
+      `send icmp 1/1 to ${CLIENT6}`,
+    ]);
     assert.deepEqual(play.event(event("deny", tcp(v4, { flags: "R" }))), ["DENY unlearned www.x.io"]);
     assert.deepEqual(play.event(event("allow", tcp(v4, { flags: "S" }))), ["ALLOW unlearned www.x.io"]);
   });
@@ -364,7 +481,14 @@ describe("decisions of the kernel", () => {
 describe("restored names", () => {
   it("come back only if today's policy allows them", () => {
     const play = new Playbook();
-    const base = { type: "restored", policy: 1, client: CLIENT_ID, address: addr(SITE), chain: [], expires: play.now + 1 } as const;
+    const base = {
+      type: "restored",
+      policy: 1,
+      client: CLIENT_ID,
+      address: addr(SITE),
+      chain: [],
+      expires: play.now + 1,
+    } as const;
     assert.deepEqual(play.event({ ...base, name: "www.x.io" }), [`learn www.x.io ${SITE}`]);
     assert.deepEqual(play.event({ ...base, name: "evil.io" }), []);
     assert.deepEqual(play.event({ ...base, name: "www.x.io", expires: play.now }), []);
