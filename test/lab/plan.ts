@@ -95,7 +95,7 @@ export const names: Readonly<Record<string, NameEntry>> = {
   "hundred.allowed.example": { a: Array.from({ length: 100 }, (_, i) => `198.51.104.${i + 1}`) },
 };
 
-export const tcpEchoPorts = [7, 21, 23, 24, 25, 81, 442, 444, 2222, 5432, 8442, 8444] as const;
+export const tcpEchoPorts = [7, 21, 23, 24, 25, 81, 442, 444, 2222, 5432, 5433, 8442, 8444] as const;
 export const udpEchoPorts = [7, 8, 123, 443, 444, 5353] as const;
 /** nginx: TLS 1.2 and 1.3 on 443 and 8443, HTTP on 80 and 8080. sshd: 22 (and a git repository). iperf3: 5201. */
 export const tlsPorts = [443, 8443] as const;

@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isBound, type Namespace, type Overlay } from "./namespace.js";
-import { certificateNames, httpPorts, otherResolver, resolver, tlsPorts, zoneFile } from "./plan.js";
+import { certificateNames, httpPorts, otherResolver, resolver, server, tlsPorts, zoneFile } from "./plan.js";
 import { until, type Daemon } from "./process.js";
 
 /** Keys and certificates of one run. */
@@ -20,9 +20,8 @@ export interface Keys {
 /** An ECDSA authority, one server certificate with all names, ssh keys. About 100 ms. */
 export function makeKeys(folder: string): Keys {
   const at = (name: string) => join(folder, name);
-  const san = certificateNames()
-    .map((name) => `DNS:${name}`)
-    .join(",");
+  const addresses = [server(10), server(20)].flatMap(({ v4, v6 }) => [`IP:${v4}`, `IP:${v6}`]);
+  const san = [...certificateNames().map((name) => `DNS:${name}`), ...addresses].join(",");
   const ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
   tool([
     "openssl",
