@@ -184,9 +184,11 @@ export class TcpFlows {
       case "outside":
         return this.#voice.discard(packet.id, Reason.MALFORMED, bytes.length, out);
       case "duplicate":
-        // What went on may have been lost on its way; what is still held needs no second copy.
-        if (seqDiff(flow.releasedTo, end) < 0) return this.#voice.drop(packet.id, out);
-        return this.#voice.accept(packet.id, MARK_PENDING, out);
+        // What went on may have been lost on its way.
+        if (seqDiff(flow.releasedTo, end) >= 0) return this.#voice.accept(packet.id, MARK_PENDING, out);
+        // What is held needs no second copy, but the sender waits for an acknowledgement of it before it sends the rest.
+        this.#letWindowOpen(flow, Math.max(flow.held.length - 1, 0), out);
+        return this.#voice.drop(packet.id, out);
       case "ok":
         break;
     }
@@ -209,7 +211,7 @@ export class TcpFlows {
         if (stream.length >= this.#limits.helloBytes) {
           return this.#denyFlow(id, flow, packet, { reason: Reason.HELLO_TOO_LARGE }, now, out, true);
         }
-        return this.#letWindowOpen(flow, out);
+        return this.#letWindowOpen(flow, this.#limits.heldPerFlow, out);
       case "bad":
         return this.#denyFlow(id, flow, packet, found, now, out, true);
       case "nameless":
@@ -241,9 +243,9 @@ export class TcpFlows {
     }
   }
 
-  /** Past `heldPerFlow` the oldest packets go on, as long as nothing is missing before them. */
-  #letWindowOpen(flow: PendingFlow, out: Command[]): void {
-    while (flow.held.length > this.#limits.heldPerFlow) {
+  /** All but `keep` packets go on, oldest first, as long as nothing is missing before them. */
+  #letWindowOpen(flow: PendingFlow, keep: number, out: Command[]): void {
+    while (flow.held.length > keep) {
       const at = flow.held.findIndex((held) => seqDiff(flow.releasedTo, held.seq) >= 0);
       const next = flow.held[at];
       if (!next) return;

@@ -83,6 +83,19 @@ describe("verify both", () => {
     }
   });
 
+  it("lets the beginning of a hello go on when its sender repeats it instead of going on", () => {
+    const play = opened(learned());
+    assert.deepEqual(play.packet(tcp(v4, { seq: 1000 }, hello.subarray(0, 40))), []);
+    assert.deepEqual(play.packet(tcp(v4, { seq: 1000 }, hello.subarray(0, 40))), ["accept 2 mark=pending", "drop 3"]);
+    assert.deepEqual(play.packet(tcp(v4, { seq: 1000 }, hello.subarray(0, 40))), ["accept 4 mark=pending"]);
+    assert.deepEqual(play.packet(tcp(v4, { seq: 1040 }, hello.subarray(40))), allowedHello([5], hello));
+    // Behind a gap nothing goes on.
+    const gap = opened(learned());
+    assert.deepEqual(gap.packet(tcp(v4, { seq: 1010 }, hello.subarray(10, 40))), []);
+    assert.deepEqual(gap.packet(tcp(v4, { seq: 1010 }, hello.subarray(10, 40))), ["drop 3"]);
+    gap.finish();
+  });
+
   it("denies a sibling, a parent and a child of the allowed name, and resets both ends", () => {
     for (const name of ["ww2.x.io", "x.io", "a.www.x.io", "y.io"]) {
       const play = opened(learned());
