@@ -49,7 +49,13 @@ export class Attachments {
   readonly #attached = new Map<string, Attachment>();
 
   /** `dir`: folder of the pinned links. */
-  constructor(native: Native, instance: string, dir: string, programs: Readonly<Record<ProgramName, BpfProgram>>, mode: AttachMode) {
+  constructor(
+    native: Native,
+    instance: string,
+    dir: string,
+    programs: Readonly<Record<ProgramName, BpfProgram>>,
+    mode: AttachMode,
+  ) {
     this.#native = native;
     this.#instance = instance;
     this.#dir = dir;

@@ -97,7 +97,11 @@ export class Datapath {
     this.#config = config;
     const { sizes } = config;
     const before = readPrevious(native, config.paths, sizes.flows);
-    this.generation = before ? (before.policy === config.policyHash ? before.generation : (before.generation + 1) >>> 0) : 1;
+    this.generation = before
+      ? before.policy === config.policyHash
+        ? before.generation
+        : (before.generation + 1) >>> 0
+      : 1;
     this.hashSeed = before?.hashSeed ?? randomBytes(16);
     this.adoptedFlows = before?.flows !== undefined;
     const object = native.loadObject({
@@ -115,7 +119,11 @@ export class Datapath {
     this.#object = object;
     this.maps = Object.fromEntries(mapNames.map((name) => [name, object.map(name)])) as Record<MapName, BpfMap>;
     this.#output = config.own ? object.program("output") : undefined;
-    const programs = { classify: object.program("classify"), watch: object.program("watch"), gate: object.program("gate") };
+    const programs = {
+      classify: object.program("classify"),
+      watch: object.program("watch"),
+      gate: object.program("gate"),
+    };
     this.attachments = new Attachments(native, config.instance, config.paths.links, programs, config.attachMode);
     this.#fill();
   }
@@ -137,7 +145,13 @@ export class Datapath {
   }
 
   setInterface(one: GovernedInterface): void {
-    const value = encodeInterface({ policy: one.policy, clientBy: one.clientBy, hasSources: 0, defaultGoverned: 1, l3: one.l3 ? 1 : 0 });
+    const value = encodeInterface({
+      policy: one.policy,
+      clientBy: one.clientBy,
+      hasSources: 0,
+      defaultGoverned: 1,
+      l3: one.l3 ? 1 : 0,
+    });
     this.maps.interfaces.put(u32(one.ifindex), value);
   }
 
@@ -226,7 +240,10 @@ function readPrevious(native: Native, paths: InstancePaths, maxFlows: number): P
   if (!value) return undefined;
   const { generation, hashSeed } = decodeConfig(value);
   const same =
-    flows.type === "lru_hash" && flows.keySize === FLOW_KEY_SIZE && flows.valueSize === FLOW_SIZE && flows.maxEntries === maxFlows;
+    flows.type === "lru_hash" &&
+    flows.keySize === FLOW_KEY_SIZE &&
+    flows.valueSize === FLOW_SIZE &&
+    flows.maxEntries === maxFlows;
   if (!same) flows.close();
   return { generation, hashSeed, policy: readWord(paths.policy), flows: same ? flows : undefined };
 }

@@ -120,7 +120,12 @@ export class Gateway {
   }
 }
 
-async function build(native: Native, plan: Plan, log: Log, undo: (() => void | Promise<void>)[]): Promise<GatewayParts> {
+async function build(
+  native: Native,
+  plan: Plan,
+  log: Log,
+  undo: (() => void | Promise<void>)[],
+): Promise<GatewayParts> {
   const { options, spec, compiled } = plan;
   const claim = claimInstance(options);
   const { paths, previous } = claim;
@@ -150,7 +155,10 @@ async function build(native: Native, plan: Plan, log: Log, undo: (() => void | P
     if (!previous) removePins(options.pinDir, claim);
   });
 
-  const engine = new Engine({ policies: compiled.policies, limits: { ...defaultLimits, learned: options.sizes.names } });
+  const engine = new Engine({
+    policies: compiled.policies,
+    limits: { ...defaultLimits, learned: options.sizes.names },
+  });
   const maps = new KernelMaps(datapath.maps, new NameHasher(datapath.hashSeed), datapath.generation);
   const now = monotonicMs();
   const restored = readJournal(paths.journal, bootId(), now);

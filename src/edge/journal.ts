@@ -189,7 +189,7 @@ function startFile(path: string, boot: string): { fd: number; bytes: number } {
 
 function writeAll(fd: number, text: string): number {
   const bytes = Buffer.from(text);
-  for (let at = 0; at < bytes.length; ) at += writeSync(fd, bytes, at);
+  for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at);
   return bytes.length;
 }
 

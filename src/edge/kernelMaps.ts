@@ -20,7 +20,13 @@ import {
   encodeFlow,
   encodeName,
 } from "../core/abi.generated.js";
-import type { FlowDeleteCommand, FlowKey, FlowPutCommand, ForgetCommand, LearnCommand } from "../core/engine/commands.js";
+import type {
+  FlowDeleteCommand,
+  FlowKey,
+  FlowPutCommand,
+  ForgetCommand,
+  LearnCommand,
+} from "../core/engine/commands.js";
 import type { NameHasher } from "../core/names/hash.js";
 import type { Addr } from "../core/net/address.js";
 import type { BpfMap } from "../native/types.js";
@@ -69,13 +75,15 @@ export class KernelMaps {
       },
       this.#name,
     );
-    this.#put(this.#namesMap(command.address), this.#writeNameKey(command.policy, command.client, command.address), value);
+    this.#put(
+      this.#namesMap(command.address),
+      this.#writeNameKey(command.policy, command.client, command.address),
+      value,
+    );
   }
 
   forget(command: ForgetCommand): void {
-    this.#maps.bindings.delete(
-      this.#writeBindingKey(command.policy, command.client, command.address, command.name),
-    );
+    this.#maps.bindings.delete(this.#writeBindingKey(command.policy, command.client, command.address, command.name));
     if (command.last) {
       const key = this.#writeNameKey(command.policy, command.client, command.address);
       this.#namesMap(command.address).delete(key);

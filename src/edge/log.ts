@@ -53,11 +53,17 @@ export function createLog(options: LogOptions): Log {
   // A reader that went away (EPIPE) must not end the gateway.
   destination.on("error", () => dropped++);
   const stream = options.format === "pretty" ? pretty(prettyOptions(destination)) : destination;
-  const logger = pino({ base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label) => ({ level: label }) } }, stream);
+  const logger = pino(
+    { base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label) => ({ level: label }) } },
+    stream,
+  );
 
   const second = setInterval(() => {
     if (suppressedInSecond > 0) {
-      logger.warn({ suppressed: suppressedInSecond }, `${suppressedInSecond} more decisions in the last second are not shown`);
+      logger.warn(
+        { suppressed: suppressedInSecond },
+        `${suppressedInSecond} more decisions in the last second are not shown`,
+      );
     }
     inSecond = 0;
     suppressedInSecond = 0;

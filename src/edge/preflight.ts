@@ -57,7 +57,8 @@ export async function preflight(options: GatewayOptions, loadNative: () => Promi
     const native = await loadNative();
     const features = native.probe();
     for (const [feature, what] of needed) if (features[feature] === "no") problems.push(`this kernel lacks ${what}`);
-    if (options.attach === "tcx" && features.tcx === "no") problems.push("--attach tcx: this kernel lacks TCX links (6.6 and later)");
+    if (options.attach === "tcx" && features.tcx === "no")
+      problems.push("--attach tcx: this kernel lacks TCX links (6.6 and later)");
     if (problems.length > 0) throw new UsageError(problems);
 
     const byName = (name: string) => links.find((link) => link.name === name) as Link;
@@ -102,7 +103,8 @@ export function queueOwner(queue: number, text: string): string | undefined {
 
 function contradictions(options: GatewayOptions): string[] {
   const out: string[] = [];
-  if (options.lan.includes(options.eface)) out.push(`${options.eface} is --lan and --eface: traffic can't leave where it comes in`);
+  if (options.lan.includes(options.eface))
+    out.push(`${options.eface} is --lan and --eface: traffic can't leave where it comes in`);
   const seen = new Set<string>();
   for (const name of options.lan) {
     if (seen.has(name)) out.push(`--lan ${name} is given twice`);
@@ -154,7 +156,9 @@ function machineProblems(options: GatewayOptions): string[] {
   if (options.iptables) {
     const missing = ["iptables", "ip6tables"].filter((name) => !hasProgram(name));
     if (missing.length > 0) {
-      out.push(`${missing.join(" and ")} missing (Debian, Ubuntu: apt-get install iptables), or give --no-iptables and set the rules yourself`);
+      out.push(
+        `${missing.join(" and ")} missing (Debian, Ubuntu: apt-get install iptables), or give --no-iptables and set the rules yourself`,
+      );
     }
     if (!existsSync(iptablesScript)) out.push(`${iptablesScript} is missing`);
   }
@@ -188,7 +192,9 @@ function queueProblems(options: GatewayOptions): string[] {
 function machineWarnings(options: GatewayOptions, tcx: string): string[] {
   const out: string[] = [];
   if (options.failMode === "open") {
-    out.push("--fail-mode open: whatever can't be judged in time passes; a gateway that is stopped, killed or overrun is an open door");
+    out.push(
+      "--fail-mode open: whatever can't be judged in time passes; a gateway that is stopped, killed or overrun is an open door",
+    );
   }
   if (tcx === "no" && options.attach === "auto") {
     out.push("this kernel has no TCX links (6.6 and later): clsact filters instead, which any `tc filter del` removes");

@@ -37,7 +37,13 @@ export function fillTables(maps: PolicyMaps, tables: KernelTables): void {
   tables.portSets.forEach((ranges, number) => {
     const value = encodePortSet({
       count: ranges.length,
-      ranges: ranges.map(({ proto, low, high, verdict, rule }) => ({ proto, low, high, rule, verdict: verdicts[verdict] })),
+      ranges: ranges.map(({ proto, low, high, verdict, rule }) => ({
+        proto,
+        low,
+        high,
+        rule,
+        verdict: verdicts[verdict],
+      })),
     });
     maps.portSets.put(u32(number), value);
   });
@@ -55,7 +61,8 @@ export function checkTables(tables: KernelTables, maxCidrs: number): string[] {
     ["IPv6", 16],
   ] as const) {
     const count = tables.cidrs.filter((cidr) => cidr.addr.length === length).length;
-    if (count > maxCidrs) out.push(`the rules need ${count} ${family} table entries, there is room for ${maxCidrs}: raise --max-cidrs`);
+    if (count > maxCidrs)
+      out.push(`the rules need ${count} ${family} table entries, there is room for ${maxCidrs}: raise --max-cidrs`);
   }
   if (tables.portSets.length > MAX_PORT_SETS) {
     out.push(`the rules need ${tables.portSets.length} port sets, there is room for ${MAX_PORT_SETS}`);

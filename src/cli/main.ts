@@ -1,0 +1,155 @@
+#!/usr/bin/env node
+/** `l7egg`: the command line. Each command's work is in a file of its own. */
+import { Command, CommanderError, Option } from "commander";
+import { defaults, formatMask } from "../edge/options.js";
+import { finish, version } from "./output.js";
+import type { RawRunOptions } from "./runOptions.js";
+
+const examples = `
+Examples:
+  A LAN behind this router may reach two domains, and git over ssh besides:
+    l7egg run --lan eth1 --eface eth0 --domain .debian.org --domain github.com
+  Everything in 10.0.0.0/8 except one network; the rest by name:
+    l7egg run --lan eth1 --eface eth0 --cidr 10.0.0.0/8 --deny-cidr 10.66.0.0/16 --domain '*.example.com'
+  This machine itself (no --lan), HTTPS only:
+    l7egg run --eface eth0 --domain registry.npmjs.org --port tcp/443
+  What runs, why something is denied, and remove everything after a crash:
+    l7egg status
+    l7egg explain www.example.com:443
+    l7egg clean
+`;
+
+export function buildProgram(): Command {
+  const program = new Command("l7egg");
+  program
+    .description("Level-7 egress firewall: decides by name which destinations a LAN or this machine may reach")
+    .version(version(), "-V, --version", "print the version")
+    .helpOption("-h, --help", "print this help")
+    .helpCommand("help [command]", "print the help of a command")
+    .addHelpText("after", examples)
+    .showSuggestionAfterError(true)
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(oneLine(text)) });
+  program
+    .command("run")
+    .description("govern the traffic until SIGINT or SIGTERM")
+    .option("--lan IF", "interface whose clients are governed; repeatable. None: this machine's own egress", collect)
+    .option("--iface IF", "where DNS answers come in (default: --eface)")
+    .option("--eface IF", "the way out that is governed")
+    .option("--cidr C", "allow a network; repeatable", collect)
+    .option("--deny-cidr C", "deny a network; the longer prefix wins, between equals the denial; repeatable", collect)
+    .option(
+      "--cn NAME",
+      "allow names that end so, as the original project does (ome.com lets home.com through); repeatable",
+      collect,
+    )
+    .option(
+      "--domain PATTERN",
+      "allow api.x.io, *.x.io (below), .x.io (apex and below), suffix:x.io; repeatable",
+      collect,
+    )
+    .option(
+      "--resolver IP",
+      "trusted resolver (default: those of resolv.conf and this machine itself); repeatable",
+      collect,
+    )
+    .option(
+      "--port P",
+      "allow rules let only this port through: tcp/443, udp/100-200, 53, icmp (default: all); repeatable",
+      collect,
+    )
+    .option(
+      "--name-port P",
+      "where a name on the wire belongs (default: tcp/80,443,8080,8443, udp/443); repeatable",
+      collect,
+    )
+    .option("--verify MODE", "dns: a learned address is enough; sni: the name on the wire; both (default: both)")
+    .option("--reject MODE", "tell a denied client: rst (TCP reset, ICMP prohibited) or drop (default: rst)")
+    .option("--dns-deny MODE", "answer a denied DNS query: drop, refused, nxdomain (default: refused)")
+    .option("--queue A[:B]", `NFQUEUE numbers (default: ${defaults.queues.first})`)
+    .option("--mark-mask M", `two neighbouring bits of the packet mark (default: ${formatMask(defaults.mark.mask)})`)
+    .option("--fail-mode MODE", "closed: what can't be judged is dropped; open: it passes (default: closed)")
+    .option("--log-format F", "pretty or json (default: pretty)")
+    .option("--pin-dir D", `folder under a bpf file system (default: ${defaults.pinDir})`)
+    .option("--name INSTANCE", `several gateways on one machine: each a name (default: ${defaults.name})`)
+    .option("--max-cidrs N", `room for CIDR entries of each family (default: ${defaults.sizes.cidrs})`)
+    .option("--max-names N", `room for learned addresses of each family (default: ${defaults.sizes.names})`)
+    .option("--max-flows N", `room for flows (default: ${defaults.sizes.flows})`)
+    .option("--masquerade", "hide the LANs behind eface's address (NAT)")
+    .option("--no-iptables", "leave the iptables rules to somebody else (scripts/iptables-setup.sh)")
+    .addOption(new Option("--attach MODE", "auto, tcx (kernel 6.6 and later) or clsact (default: auto)"))
+    .action((options: RawRunOptions) => finish(async () => (await import("./run.js")).run(options)));
+  program
+    .command("status")
+    .description("what a running gateway does: attached programs, queues, learned names, counters")
+    .option("--name INSTANCE", "which gateway", defaults.name)
+    .option("--json", "as JSON, with everything")
+    .option("--learned N", "learned names listed at most, the newest; 0 = none", "50")
+    .action((options: { name: string; json?: boolean; learned: string }) =>
+      finish(async () => (await import("./status.js")).status(options)),
+    );
+  program
+    .command("explain")
+    .description("why a name or an address is allowed or not, by the rules and names of the running gateway")
+    .argument("<NAME|IP[:PORT]>", "www.example.com, 192.0.2.1:443, [2001:db8::1]:443")
+    .option("--name INSTANCE", "which gateway", defaults.name)
+    .option("--json", "as JSON")
+    .action((target: string, options: { name: string; json?: boolean }) =>
+      finish(async () => (await import("./explain.js")).explain(target, options)),
+    );
+  program
+    .command("clean")
+    .description(
+      "remove all that a gateway leaves: links, filters, pins, iptables chains, /run folder; opens the network",
+    )
+    .option("--name INSTANCE", "which gateway", defaults.name)
+    .option("--all", "all of them")
+    .option("--force", "stop a gateway that is running")
+    .option("--pin-dir D", "where it was told to pin, if nothing is on record", defaults.pinDir)
+    .action((options: { name: string; all?: boolean; force?: boolean; pinDir: string }) =>
+      finish(async () => (await import("./clean.js")).clean(options)),
+    );
+  program
+    .command("doctor")
+    .description("what this machine and its kernel can do, and what is lost without it")
+    .option("--json", "as JSON")
+    .action((options: { json?: boolean }) => finish(async () => (await import("./doctor.js")).doctor(options)));
+  for (const command of program.commands) command.exitOverride();
+  return program;
+}
+
+/** Parse and run. Bad arguments: one line on stderr, exit code 2. */
+export async function main(argv: readonly string[]): Promise<void> {
+  const program = buildProgram();
+  if (argv.length === 0) {
+    process.stderr.write(
+      "l7egg: say what to do: run, status, explain, clean or doctor (l7egg --help shows examples)\n",
+    );
+    process.exitCode = 2;
+    return;
+  }
+  try {
+    await program.parseAsync([...argv], { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    process.exitCode = error.exitCode === 0 ? 0 : 2;
+  }
+}
+
+function collect(value: string, before: string[] | undefined): string[] {
+  return [...(before ?? []), ...value.split(",").map((part) => part.trim())];
+}
+
+/** commander puts its guess at the right option on a second line. */
+function oneLine(text: string): string {
+  return `l7egg: ${text
+    .trim()
+    .replace(/^error: /, "")
+    .replace(/\n\(?Did you mean (.*?)\?\)?$/s, ": did you mean $1?")}\n`;
+}
+
+const { pathToFileURL } = await import("node:url");
+const { realpathSync } = await import("node:fs");
+const script = process.argv[1];
+if (script !== undefined && import.meta.url === pathToFileURL(realpathSync(script)).href)
+  await main(process.argv.slice(2));

@@ -1,0 +1,41 @@
+/** How every command ends: one line each on stderr and exit code 2 for what the user can mend, 1 for a failure at work. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { ControlError } from "../control/protocol.js";
+import { UsageError, describe } from "../edge/errors.js";
+import { packageRoot } from "../edge/paths.js";
+
+export function version(): string {
+  return (JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8")) as { version: string }).version;
+}
+
+/** Run a command; its exit code is what it returns, or by what it throws. */
+export async function finish(work: () => Promise<number>): Promise<void> {
+  let code: number;
+  try {
+    code = await work();
+  } catch (error) {
+    code = report(error);
+  }
+  process.exitCode = code;
+}
+
+/** Say what is wrong; the exit code that belongs to it. */
+export function report(error: unknown): number {
+  if (error instanceof UsageError) {
+    for (const line of error.lines) process.stderr.write(`l7egg: ${line}\n`);
+    return 2;
+  }
+  if (error instanceof ControlError) {
+    process.stderr.write(`l7egg: ${error.message}\n`);
+    return error.code === "bad-params" ? 2 : 1;
+  }
+  process.stderr.write(`l7egg: ${describe(error)}\n`);
+  const log = (error as { log?: unknown } | null)?.log;
+  if (typeof log === "string" && log !== "") process.stderr.write(`${log}\n`);
+  return 1;
+}
+
+export function print(lines: readonly string[]): void {
+  process.stdout.write(lines.map((line) => `${line}\n`).join(""));
+}

@@ -1,0 +1,114 @@
+/** `l7egg run`: one gateway in the foreground until SIGINT, SIGTERM or SIGHUP. */
+import type { ControlServer } from "../control/server.js";
+import { serveControl } from "../control/server.js";
+import { ControlError } from "../control/protocol.js";
+import { parseQuestion } from "../core/policy/question.js";
+import { describe } from "../edge/errors.js";
+import { Gateway } from "../edge/gateway.js";
+import { formatQueues } from "../edge/instances.js";
+import type { Log } from "../edge/log.js";
+import { createLog } from "../edge/log.js";
+import { formatMask } from "../edge/options.js";
+import type { Plan } from "../edge/preflight.js";
+import { loadAddon, preflight } from "../edge/preflight.js";
+import { gatewayExplain, gatewayStatus } from "../edge/status.js";
+import { formatAddr } from "../core/net/address.js";
+import { report } from "./output.js";
+import type { RawRunOptions } from "./runOptions.js";
+import { readRunOptions } from "./runOptions.js";
+
+/** Returns the exit code. UsageError: nothing was changed. */
+export async function run(raw: RawRunOptions): Promise<number> {
+  const options = readRunOptions(raw);
+  const plan = await preflight(options, loadAddon);
+  const native = await loadAddon();
+  const { rules } = plan.compiled;
+  const log = createLog({ format: options.logFormat, ruleText: (_policy, rule) => rules[rule - 1]?.text ?? "" });
+  try {
+    for (const warning of plan.warnings) log.warn({}, `warning: ${warning}`);
+    const signal = firstSignal();
+    const gateway = await Gateway.start(native, plan, log);
+    crashClosed(log);
+    let control: ControlServer | undefined;
+    try {
+      control = await serve(gateway, log);
+      announce(plan, log);
+      log.info({ signal: await signal }, "stopping: the network opens, as when a firewall is removed");
+    } finally {
+      await control?.close();
+      await gateway.stop();
+    }
+    log.info({}, "stopped, nothing is left behind");
+    return 0;
+  } catch (error) {
+    return report(error);
+  } finally {
+    log.close();
+  }
+}
+
+function serve(gateway: Gateway, log: Log): Promise<ControlServer> {
+  return serveControl({
+    path: gateway.parts.claim.paths.socket,
+    handlers: {
+      status: ({ learned }) => gatewayStatus(gateway, log.stats(), learned),
+      explain: ({ target }) => {
+        const question = parseQuestion(target);
+        if (!question.ok) throw new ControlError("bad-params", question.error);
+        return gatewayExplain(gateway, question.value);
+      },
+    },
+  });
+}
+
+function announce(plan: Plan, log: Log): void {
+  const { options, spec } = plan;
+  const whom = options.lan.length === 0 ? "this box's own egress" : `what comes in by ${options.lan.join(", ")}`;
+  const stop = `stop: Ctrl-C or kill ${process.pid} (opens the network); l7egg status${options.name === "default" ? "" : ` --name ${options.name}`} shows more`;
+  if (options.logFormat === "pretty") {
+    log.info(
+      {},
+      `governed: ${whom} and would leave by ${options.eface}; ${spec.rules.length} rules, verify ${spec.verify}`,
+    );
+    for (const rule of spec.rules.slice(0, 20)) log.info({}, `  ${rule.text}`);
+    if (spec.rules.length > 20) log.info({}, `  ... and ${spec.rules.length - 20} more`);
+    log.info({}, `trusted resolvers: ${spec.resolvers.map(formatAddr).join(", ")}`);
+    log.info({}, stop);
+  }
+  log.info(
+    {
+      instance: options.name,
+      pid: process.pid,
+      lan: options.lan,
+      iface: options.iface,
+      eface: options.eface,
+      rules: spec.rules.length,
+      verify: spec.verify,
+      queues: formatQueues(options.queues),
+      markMask: formatMask(options.mark.mask),
+      attach: plan.attachMode,
+      stop,
+    },
+    "ready",
+  );
+}
+
+/** Also one that comes while the start is under way: the start is finished, then undone. */
+function firstSignal(): Promise<string> {
+  return new Promise((resolve) => {
+    // A second Ctrl-C must not cut the clean-up short: the handlers stay.
+    for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, () => resolve(name));
+  });
+}
+
+/** A bug of ours ends the process like kill -9: the traffic stays governed, undecided packets are dropped. */
+function crashClosed(log: Log): void {
+  const die = (error: unknown) => {
+    log.error({ stack: error instanceof Error ? error.stack : undefined }, `internal error: ${describe(error)}`);
+    log.error({}, "the gateway dies; the traffic stays governed: start it again, or open the network with l7egg clean");
+    log.close();
+    process.exit(1);
+  };
+  process.on("uncaughtException", die);
+  process.on("unhandledRejection", die);
+}

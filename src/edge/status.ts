@@ -1,0 +1,168 @@
+/** What a running gateway says of itself: plain data, ready for JSON. */
+import { readFileSync } from "node:fs";
+import { reasonName } from "../core/abi.generated.js";
+import type { EngineStats } from "../core/engine/engine.js";
+import { formatAddr } from "../core/net/address.js";
+import type { Explanation } from "../core/policy/explain.js";
+import { explain } from "../core/policy/explain.js";
+import type { Question } from "../core/policy/question.js";
+import type { QueueStats } from "../native/types.js";
+import type { Attachment } from "./attachments.js";
+import { clientText } from "./clientText.js";
+import { monotonicMs } from "./clock.js";
+import type { Gateway } from "./gateway.js";
+import { rulesStatus } from "./iptables.js";
+import type { JournalStats } from "./journal.js";
+import type { LogStats } from "./log.js";
+import { formatMask } from "./options.js";
+
+export interface GatewayStatus {
+  readonly instance: string;
+  readonly pid: number;
+  /** ISO 8601. */
+  readonly started: string;
+  readonly lan: readonly string[];
+  readonly iface: string;
+  readonly eface: string;
+  readonly verify: string;
+  readonly failMode: string;
+  readonly markMask: string;
+  readonly resolvers: readonly string[];
+  readonly rules: readonly string[];
+  readonly attached: readonly Attachment[];
+  readonly attachMode: string;
+  /** `null`: started with --no-iptables. */
+  readonly iptables: string | null;
+  readonly queues: readonly QueueStatus[];
+  readonly learned: { readonly total: number; readonly entries: readonly LearnedStatus[] };
+  /** Kernel's and user space's together; reasons that never happened are left out. */
+  readonly counters: readonly CounterStatus[];
+  readonly generation: number;
+  readonly adoptedFlows: boolean;
+  readonly engine: EngineStats;
+  readonly runner: {
+    readonly packets: number;
+    readonly held: number;
+    readonly exceptions: number;
+    readonly overdue: number;
+    readonly duplicateVerdicts: number;
+    readonly sendErrors: number;
+    readonly mapFull: number;
+  };
+  readonly journal: JournalStats;
+  readonly log: LogStats;
+}
+
+export interface QueueStatus extends QueueStats {
+  readonly queue: number;
+  /** Packets that wait in the kernel now; -1: could not tell. */
+  readonly depth: number;
+}
+
+export interface LearnedStatus {
+  readonly client: string;
+  readonly name: string;
+  readonly address: string;
+  readonly rule: string;
+  /** From the name asked for to the owner of the address. */
+  readonly chain: readonly string[];
+  /** Seconds left, rounded down; negative: expired. */
+  readonly secondsLeft: number;
+}
+
+export interface CounterStatus {
+  readonly reason: string;
+  readonly packets: number;
+  readonly bytes: number;
+}
+
+/** `learned`: most entries listed, the newest ones. */
+export async function gatewayStatus(gateway: Gateway, logStats: LogStats, learned: number): Promise<GatewayStatus> {
+  const { plan, datapath, engine, runner, queues, journal, maps } = gateway.parts;
+  const { options, spec } = plan;
+  const { reasons, ...run } = runner.stats();
+  const depths = queueDepths();
+  return {
+    instance: options.name,
+    pid: process.pid,
+    started: new Date(gateway.started).toISOString(),
+    lan: options.lan,
+    iface: options.iface,
+    eface: options.eface,
+    verify: spec.verify,
+    failMode: options.failMode,
+    markMask: formatMask(options.mark.mask),
+    resolvers: spec.resolvers.map(formatAddr),
+    rules: spec.rules.map((rule) => rule.text),
+    attached: datapath.attachments.list(),
+    attachMode: plan.attachMode,
+    iptables: options.iptables ? (await rulesStatus(options.name)).state : null,
+    queues: queues.map((queue) => ({ queue: queue.queue, depth: depths.get(queue.queue) ?? -1, ...queue.stats() })),
+    learned: learnedStatus(gateway, learned),
+    counters: mergeCounters(datapath.counters(), reasons),
+    generation: datapath.generation,
+    adoptedFlows: datapath.adoptedFlows,
+    engine: engine.stats(),
+    runner: { ...run, mapFull: maps.full },
+    journal: journal.stats(),
+    log: logStats,
+  };
+}
+
+export function gatewayExplain(gateway: Gateway, question: Question): Explanation {
+  const { plan, engine, interfaces } = gateway.parts;
+  const filter = (wanted: (entry: { name: string; address: string }) => boolean) =>
+    [...engine.learned()].filter(wanted);
+  const view = {
+    now: monotonicMs(),
+    byAddress: (address: string) => filter((entry) => entry.address === address),
+    byName: (name: string) => filter((entry) => entry.name === name),
+    clientText: (client: string) => clientText(client, interfaces),
+  };
+  return explain(plan.compiled.policies, view, question);
+}
+
+/** Kernel's counters and ours, by reason. */
+export function mergeCounters(
+  kernel: ReadonlyMap<number, { readonly packets: number; readonly bytes: number }>,
+  user: Readonly<Record<number, { readonly packets: number; readonly bytes: number }>>,
+): CounterStatus[] {
+  const codes = new Set([...kernel.keys(), ...Object.keys(user).map(Number)]);
+  return [...codes]
+    .sort((a, b) => a - b)
+    .map((code) => ({
+      reason: reasonName(code),
+      packets: (kernel.get(code)?.packets ?? 0) + (user[code]?.packets ?? 0),
+      bytes: (kernel.get(code)?.bytes ?? 0) + (user[code]?.bytes ?? 0),
+    }));
+}
+
+function learnedStatus(gateway: Gateway, limit: number): GatewayStatus["learned"] {
+  const { plan, engine, interfaces } = gateway.parts;
+  const now = monotonicMs();
+  const all = [...engine.learned()];
+  const entries = (limit === 0 ? [] : all.slice(-limit)).map((entry) => ({
+    client: clientText(entry.client, interfaces),
+    name: entry.name,
+    address: formatAddr(entry.address),
+    rule: plan.compiled.rules[entry.rule - 1]?.text ?? "",
+    chain: entry.chain,
+    secondsLeft: Math.floor((entry.expires - now) / 1000),
+  }));
+  return { total: all.length, entries };
+}
+
+/** Packets that wait in each queue (/proc/net/netfilter/nfnetlink_queue, third column). */
+function queueDepths(): Map<number, number> {
+  try {
+    const lines = readFileSync("/proc/net/netfilter/nfnetlink_queue", "utf8").split("\n");
+    return new Map(
+      lines.flatMap((line): [number, number][] => {
+        const columns = line.trim().split(/\s+/).map(Number);
+        return columns.length < 3 ? [] : [[columns[0] as number, columns[2] as number]];
+      }),
+    );
+  } catch {
+    return new Map();
+  }
+}
