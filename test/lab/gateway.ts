@@ -38,6 +38,8 @@ export interface GatewayOptions {
   readonly flags?: readonly string[];
   /** Instance; default: unique. Give it again to restart what was killed. */
   readonly name?: string;
+  /** Run it in the namespace's own view of the files (its resolv.conf); it then mounts a bpffs of its own. Default false. */
+  readonly ownView?: boolean;
   /** Default "json"; "pretty" can't be asked for decisions. */
   readonly logFormat?: "json" | "pretty";
 }
@@ -85,7 +87,8 @@ export class Gateway {
     for (const lan of options.lan ?? ["lan0"]) argv.push("--lan", lan);
     argv.push("--iface", options.iface ?? eface, "--eface", eface);
     for (const address of resolvers) argv.push("--resolver", address);
-    const daemon = where.startBare([...argv, ...(options.flags ?? [])]);
+    const command = [...argv, ...(options.flags ?? [])];
+    const daemon = options.ownView ? where.start(command) : where.startBare(command);
     const gateway = new Gateway(daemon, where, name, { ...options, name });
     await until(
       () => `the gateway: ${daemon.stdout}${daemon.stderr}`,

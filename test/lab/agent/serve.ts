@@ -3,13 +3,17 @@ import { createSocket } from "node:dgram";
 import { createServer, isIPv6 } from "node:net";
 import { decode, encode, type Answer } from "dns-packet";
 
-/** Echo on these ports of every address. A connection's first bytes are kept for `received`. */
+const peersByPort = new Map<number, Set<string>>();
+
+/** Echo on these ports of every address. Who comes is remembered for `peers`. */
 export async function serveTcpEcho(args: { readonly ports: readonly number[] }): Promise<void> {
   await Promise.all(
     args.ports.map(
       (port) =>
         new Promise<void>((resolve, reject) => {
           const server = createServer((socket) => {
+            const seen = peersByPort.get(port) ?? new Set<string>();
+            peersByPort.set(port, seen.add((socket.remoteAddress ?? "").replace(/^::ffff:/, "")));
             socket.on("error", () => socket.destroy());
             socket.pipe(socket);
           });
@@ -18,6 +22,11 @@ export async function serveTcpEcho(args: { readonly ports: readonly number[] }):
         }),
     ),
   );
+}
+
+/** Addresses that have connected to an echo port. */
+export function peers(args: { readonly port: number }): string[] {
+  return [...(peersByPort.get(args.port) ?? [])];
 }
 
 /** Echo on these addresses and ports. One socket each: the reply must come from the address that was asked. */
