@@ -33,58 +33,58 @@ export function buildProgram(): Command {
   program
     .command("run")
     .description("govern the traffic until SIGINT or SIGTERM")
-    .option("--lan IF", "interface whose clients are governed; repeatable. None: this machine's own egress", collect)
-    .option("--iface IF", "where DNS answers come in (default: --eface)")
-    .option("--eface IF", "the way out that is governed")
-    .option("--cidr C", "allow a network; repeatable", collect)
-    .option("--deny-cidr C", "deny a network; the longer prefix wins, between equals the denial; repeatable", collect)
+    .option("--lan <IF>", "interface whose clients are governed; repeatable. None: this machine's own egress", collect)
+    .option("--iface <IF>", "where DNS answers come in (default: --eface)")
+    .option("--eface <IF>", "the way out that is governed")
+    .option("--cidr <C>", "allow a network; repeatable", collect)
+    .option("--deny-cidr <C>", "deny a network; the longer prefix wins, between equals the denial; repeatable", collect)
     .option(
-      "--cn NAME",
+      "--cn <NAME>",
       "allow names that end so, as the original project does (ome.com lets home.com through); repeatable",
       collect,
     )
     .option(
-      "--domain PATTERN",
+      "--domain <PATTERN>",
       "allow api.x.io, *.x.io (below), .x.io (apex and below), suffix:x.io; repeatable",
       collect,
     )
     .option(
-      "--resolver IP",
+      "--resolver <IP>",
       "trusted resolver (default: those of resolv.conf and this machine itself); repeatable",
       collect,
     )
     .option(
-      "--port P",
+      "--port <P>",
       "allow rules let only this port through: tcp/443, udp/100-200, 53, icmp (default: all); repeatable",
       collect,
     )
     .option(
-      "--name-port P",
+      "--name-port <P>",
       "where a name on the wire belongs (default: tcp/80,443,8080,8443, udp/443); repeatable",
       collect,
     )
-    .option("--verify MODE", "dns: a learned address is enough; sni: the name on the wire; both (default: both)")
-    .option("--reject MODE", "tell a denied client: rst (TCP reset, ICMP prohibited) or drop (default: rst)")
-    .option("--dns-deny MODE", "answer a denied DNS query: drop, refused, nxdomain (default: refused)")
-    .option("--queue A[:B]", `NFQUEUE numbers (default: ${defaults.queues.first})`)
-    .option("--mark-mask M", `two neighbouring bits of the packet mark (default: ${formatMask(defaults.mark.mask)})`)
-    .option("--fail-mode MODE", "closed: what can't be judged is dropped; open: it passes (default: closed)")
-    .option("--log-format F", "pretty or json (default: pretty)")
-    .option("--pin-dir D", `folder under a bpf file system (default: ${defaults.pinDir})`)
-    .option("--name INSTANCE", `several gateways on one machine: each a name (default: ${defaults.name})`)
-    .option("--max-cidrs N", `room for CIDR entries of each family (default: ${defaults.sizes.cidrs})`)
-    .option("--max-names N", `room for learned addresses of each family (default: ${defaults.sizes.names})`)
-    .option("--max-flows N", `room for flows (default: ${defaults.sizes.flows})`)
+    .option("--verify <MODE>", "dns: a learned address is enough; sni: the name on the wire; both (default: both)")
+    .option("--reject <MODE>", "tell a denied client: rst (TCP reset, ICMP prohibited) or drop (default: rst)")
+    .option("--dns-deny <MODE>", "answer a denied DNS query: drop, refused, nxdomain (default: refused)")
+    .option("--queue <A[:B]>", `NFQUEUE numbers (default: ${defaults.queues.first})`)
+    .option("--mark-mask <M>", `two neighbouring bits of the packet mark (default: ${formatMask(defaults.mark.mask)})`)
+    .option("--fail-mode <MODE>", "closed: what can't be judged is dropped; open: it passes (default: closed)")
+    .option("--log-format <F>", "pretty or json (default: pretty)")
+    .option("--pin-dir <D>", `folder under a bpf file system (default: ${defaults.pinDir})`)
+    .option("--name <INSTANCE>", `several gateways on one machine: each a name (default: ${defaults.name})`)
+    .option("--max-cidrs <N>", `room for CIDR entries of each family (default: ${defaults.sizes.cidrs})`)
+    .option("--max-names <N>", `room for learned addresses of each family (default: ${defaults.sizes.names})`)
+    .option("--max-flows <N>", `room for flows (default: ${defaults.sizes.flows})`)
     .option("--masquerade", "hide the LANs behind eface's address (NAT)")
     .option("--no-iptables", "leave the iptables rules to somebody else (scripts/iptables-setup.sh)")
-    .addOption(new Option("--attach MODE", "auto, tcx (kernel 6.6 and later) or clsact (default: auto)"))
+    .addOption(new Option("--attach <MODE>", "auto, tcx (kernel 6.6 and later) or clsact (default: auto)"))
     .action((options: RawRunOptions) => finish(async () => (await import("./run.js")).run(options)));
   program
     .command("status")
     .description("what a running gateway does: attached programs, queues, learned names, counters")
-    .option("--name INSTANCE", "which gateway", defaults.name)
+    .option("--name <INSTANCE>", "which gateway", defaults.name)
     .option("--json", "as JSON, with everything")
-    .option("--learned N", "learned names listed at most, the newest; 0 = none", "50")
+    .option("--learned <N>", "learned names listed at most, the newest; 0 = none", "50")
     .action((options: { name: string; json?: boolean; learned: string }) =>
       finish(async () => (await import("./status.js")).status(options)),
     );
@@ -92,7 +92,7 @@ export function buildProgram(): Command {
     .command("explain")
     .description("why a name or an address is allowed or not, by the rules and names of the running gateway")
     .argument("<NAME|IP[:PORT]>", "www.example.com, 192.0.2.1:443, [2001:db8::1]:443")
-    .option("--name INSTANCE", "which gateway", defaults.name)
+    .option("--name <INSTANCE>", "which gateway", defaults.name)
     .option("--json", "as JSON")
     .action((target: string, options: { name: string; json?: boolean }) =>
       finish(async () => (await import("./explain.js")).explain(target, options)),
@@ -102,10 +102,10 @@ export function buildProgram(): Command {
     .description(
       "remove all that a gateway leaves: links, filters, pins, iptables chains, /run folder; opens the network",
     )
-    .option("--name INSTANCE", "which gateway", defaults.name)
+    .option("--name <INSTANCE>", "which gateway", defaults.name)
     .option("--all", "all of them")
     .option("--force", "stop a gateway that is running")
-    .option("--pin-dir D", "where it was told to pin, if nothing is on record", defaults.pinDir)
+    .option("--pin-dir <D>", "where it was told to pin, if nothing is on record", defaults.pinDir)
     .action((options: { name: string; all?: boolean; force?: boolean; pinDir: string }) =>
       finish(async () => (await import("./clean.js")).clean(options)),
     );
