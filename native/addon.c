@@ -33,6 +33,23 @@ static const struct {
 	{ "programInfo", l7_program_info },
 	{ "programTestRun", l7_program_test_run },
 
+	{ "linkAttach", l7_link_attach },
+	{ "linkUpdate", l7_link_update },
+	{ "linkDetach", l7_link_detach },
+	{ "linkInfo", l7_link_info },
+	{ "clsactAttach", l7_clsact_attach },
+	{ "clsactDetach", l7_clsact_detach },
+
+	{ "ringbufOpen", l7_ringbuf_open },
+	{ "ringbufClose", l7_ringbuf_close },
+
+	{ "rawOpen", l7_raw_open },
+	{ "rawSend", l7_raw_send },
+	{ "rawClose", l7_raw_close },
+	{ "transparentSocket", l7_transparent_socket },
+	{ "closeFd", l7_close_fd },
+	{ "probe", l7_probe },
+
 	{ "queueOpen", l7_queue_open },
 	{ "queueFlush", l7_queue_flush },
 	{ "queueStats", l7_queue_stats },

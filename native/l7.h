@@ -111,6 +111,16 @@ void l7_poller_close(struct l7_poller *poller);
 /* Calls the JavaScript function. false: it threw; the exception has been handed to `uncaughtException`. Needs a handle scope. */
 bool l7_poller_call(struct l7_poller *poller, size_t argc, const napi_value *argv);
 
+/* ---- memory.c: seen by both sides, freed when neither uses it ---- */
+
+struct l7_memory;
+/* Zeroed; NULL: no memory. */
+struct l7_memory *l7_memory_new(size_t size);
+uint8_t *l7_memory_start(const struct l7_memory *memory);
+/* A Buffer over all of it, which holds a reference. */
+napi_value l7_memory_buffer(napi_env env, struct l7_memory *memory);
+void l7_memory_release(struct l7_memory *memory);
+
 /* ---- netlink.c ---- */
 
 struct nlmsghdr;

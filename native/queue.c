@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 /* Room in a slot for all that comes before and after the payload: headers, and the attributes of nfqnl_build_packet_message. */
@@ -20,29 +19,13 @@
 
 static const napi_type_tag queue_tag = { 0x6c37656767717565, 0x17f9b1c04a86d2e3 };
 
-static void memory_release(struct queue_memory *memory)
-{
-	if (atomic_fetch_sub(&memory->references, 1) != 1)
-		return;
-	munmap(memory->start, memory->size);
-	free(memory);
-}
-
-static void memory_finalize(napi_env env, void *data, void *hint)
-{
-	(void)env;
-	(void)data;
-	memory_release(hint);
-}
-
 static void queue_release(struct queue *queue)
 {
 	if (--queue->references > 0)
 		return;
 	if (queue->fd >= 0)
 		close(queue->fd);
-	if (queue->memory)
-		memory_release(queue->memory);
+	l7_memory_release(queue->memory);
 	free(queue->headers);
 	free(queue->vectors);
 	free(queue->out);
@@ -69,6 +52,7 @@ static size_t aligned(size_t size)
 static bool make_memory(struct queue *queue)
 {
 	size_t verdicts, meta, payload, data;
+	uint8_t *start;
 
 	verdicts = aligned(CONTROL_WORDS * sizeof(uint32_t));
 	meta = verdicts + aligned(QUEUE_PENDING * QUEUE_VERDICT_STRIDE * sizeof(uint32_t));
@@ -79,22 +63,15 @@ static bool make_memory(struct queue *queue)
 	if ((queue->slot / 64) % 2 == 0)
 		queue->slot += 64;
 
-	queue->memory = calloc(1, sizeof(*queue->memory));
+	queue->memory = l7_memory_new(data + queue->slot * queue->batch);
 	if (!queue->memory)
 		return false;
-	atomic_init(&queue->memory->references, 1);
-	queue->memory->size = data + queue->slot * queue->batch;
-	queue->memory->start = mmap(NULL, queue->memory->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (queue->memory->start == MAP_FAILED) {
-		free(queue->memory);
-		queue->memory = NULL;
-		return false;
-	}
-	queue->control = (uint32_t *)queue->memory->start;
-	queue->verdicts = (uint32_t *)(queue->memory->start + verdicts);
-	queue->meta = (uint32_t *)(queue->memory->start + meta);
-	queue->payload = queue->memory->start + payload;
-	queue->data = queue->memory->start + data;
+	start = l7_memory_start(queue->memory);
+	queue->control = (uint32_t *)start;
+	queue->verdicts = (uint32_t *)(start + verdicts);
+	queue->meta = (uint32_t *)(start + meta);
+	queue->payload = start + payload;
+	queue->data = start + data;
 	return true;
 }
 
@@ -192,13 +169,10 @@ static void stop(struct l7_poller *poller)
 static napi_value describe(napi_env env, struct queue *queue, napi_value handle)
 {
 	napi_value result, memory;
-	const uint8_t *start = queue->memory->start;
+	const uint8_t *start = l7_memory_start(queue->memory);
 
-	atomic_fetch_add(&queue->memory->references, 1);
-	if (napi_create_external_buffer(env, queue->memory->size, queue->memory->start, memory_finalize, queue->memory, &memory) != napi_ok) {
-		memory_release(queue->memory);
+	if (!(memory = l7_memory_buffer(env, queue->memory)))
 		return NULL;
-	}
 	if (napi_create_object(env, &result) != napi_ok || !l7_set(env, result, "handle", handle) || !l7_set(env, result, "memory", memory) ||
 	    !l7_set(env, result, "verdictsOffset", l7_number(env, (double)((uint8_t *)queue->verdicts - start))) ||
 	    !l7_set(env, result, "verdictsCapacity", l7_u32(env, QUEUE_PENDING)) ||

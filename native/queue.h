@@ -5,7 +5,6 @@
 
 #include "l7.h"
 
-#include <stdatomic.h>
 #include <sys/socket.h>
 
 /* Shape of the memory shared with JavaScript; the same numbers stand in src/native/queue.ts and are compared at open. */
@@ -40,13 +39,6 @@ enum queue_verdict { VERDICT_ID, VERDICT_FLAGS, VERDICT_MARK, VERDICT_OFFSET, VE
 /* Words of `control`. */
 enum queue_control { CONTROL_PENDING, CONTROL_PAYLOAD, CONTROL_WORDS = 16 };
 
-/* Outlives the queue while JavaScript holds a view of it. */
-struct queue_memory {
-	atomic_int references;
-	size_t size;
-	uint8_t *start;
-};
-
 struct queue {
 	struct l7_poller poller; /* first: its callbacks cast */
 	int references; /* the JavaScript handle and the poller */
@@ -55,7 +47,7 @@ struct queue {
 	uint32_t batch;
 	uint32_t copy_range;
 
-	struct queue_memory *memory;
+	struct l7_memory *memory;
 	uint32_t *control;
 	uint32_t *verdicts;
 	uint32_t *meta;

@@ -2,7 +2,7 @@ import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 
 import { SystemError } from "./errors.js";
-import type { QueueStats } from "./types.js";
+import type { Native, QueueStats } from "./types.js";
 
 /** Opaque: only the addon can open it. A wrong one is a TypeError, a closed one an Error. */
 export type Handle = { readonly __handle: unique symbol };
@@ -52,6 +52,28 @@ export interface Binding {
     ifindex: number,
     ingressIfindex: number,
   ): { returnValue: number; durationNs: number; mark: number; data: Buffer };
+
+  linkAttach(program: Handle, ifindex: number, egress: boolean): Handle;
+  linkUpdate(link: Handle, program: Handle): void;
+  linkDetach(link: Handle): void;
+  linkInfo(link: Handle): { id: number; programId: number; ifindex: number; egress: boolean };
+  clsactAttach(program: Handle, ifindex: number, egress: boolean, handle: number, priority: number): void;
+  clsactDetach(ifindex: number, egress: boolean, handle: number, priority: number): boolean;
+
+  /** `memory`: `maxPerTurn` pairs (offset, length) as Uint32, then the records' bytes, where offsets begin. */
+  ringbufOpen(
+    map: Handle,
+    maxPerTurn: number,
+    onRecords: (count: number) => void,
+  ): { readonly handle: Handle; readonly memory: Buffer };
+  ringbufClose(ring: Handle): void;
+
+  rawOpen(mark: number): Handle;
+  rawSend(sender: Handle, packet: Uint8Array, ifindex: number): void;
+  rawClose(sender: Handle): void;
+  transparentSocket(udp: boolean, six: boolean, address: string, port: number): number;
+  closeFd(fd: number): void;
+  probe(): ReturnType<Native["probe"]>;
 
   queueOpen(
     queue: number,

@@ -1,7 +1,10 @@
 /** The addon behind argument checks. See docs/native.md; the contract is types.ts. */
 import { binding } from "./binding.js";
 import { loadObject, openPinnedMap, openPinnedProgram } from "./bpf.js";
+import { attachClsact, attachTcx, detachClsact, openPinnedLink } from "./link.js";
 import { openQueue } from "./queue.js";
+import { openRingBuffer } from "./ring.js";
+import { closeFd, openRawSender, openTransparentSocket } from "./sockets.js";
 import type { Native } from "./types.js";
 import { callable } from "./validate.js";
 
@@ -13,6 +16,15 @@ export const native: Native = {
   loadObject,
   openPinnedMap,
   openPinnedProgram,
+  openPinnedLink,
+  attachTcx,
+  attachClsact,
+  detachClsact,
+  openRingBuffer,
+  openRawSender,
+  openTransparentSocket,
+  closeFd,
   possibleCpus: () => binding().possibleCpus(),
   setLog: (handler) => binding().setLog(handler === undefined ? undefined : callable(handler, "handler")),
-} as Native;
+  probe: () => binding().probe(),
+};

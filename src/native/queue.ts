@@ -75,7 +75,7 @@ class OpenQueue implements Queue {
     }
     let word = 0;
     if (action === "accept") word = flags.accept;
-    else if (action !== "drop") throw new RangeError(`action must be accept or drop, not ${String(action)}`);
+    else if ((action as string) !== "drop") throw new RangeError(`action must be accept or drop, not ${action}`);
 
     if (this.#control[control.pending]! >= this.#capacity) this.flush();
     let at = this.#control[control.pending]! * stride;

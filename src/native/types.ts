@@ -85,7 +85,8 @@ export interface Queue {
   close(): void;
 }
 
-export type MapType = "hash" | "array" | "percpu_array" | "lpm_trie" | "lru_hash" | "ringbuf" | "percpu_hash" | string;
+/** Lower-case name of `enum bpf_map_type`: "hash", "array", "percpu_array", "lpm_trie", "lru_hash", "ringbuf", "percpu_hash", …; unknown ones as a number. */
+export type MapType = string;
 
 export interface BpfMap {
   readonly name: string;
@@ -207,6 +208,7 @@ export interface Native {
 
 export interface RawSender {
   /** Whole IP packet, header included; the kernel fills IPv4 id and checksum where 0. Throws SystemError. */
-  send(packet: Uint8Array): void;
+  /** `ifindex`: leave by this interface (needed for IPv6 link-local destinations), default 0: as routed. */
+  send(packet: Uint8Array, ifindex?: number): void;
   close(): void;
 }

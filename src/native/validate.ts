@@ -48,8 +48,7 @@ export function record(value: unknown, name: string): void {
 }
 
 export function oneOf<T extends string>(value: T, name: string, choices: readonly T[]): T {
-  if (!choices.includes(value))
-    throw new RangeError(`${name} must be one of ${choices.join(", ")}, not ${String(value)}`);
+  if (!choices.includes(value)) throw new RangeError(`${name} must be one of ${choices.join(", ")}, not ${value}`);
   return value;
 }
 
