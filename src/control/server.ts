@@ -6,7 +6,7 @@
 import { chmodSync, chownSync, readFileSync, rmSync } from "node:fs";
 import type { Server, Socket } from "node:net";
 import { createServer } from "node:net";
-import type { MethodName, MethodParams, Request, Response } from "./protocol.js";
+import type { ErrorCode, MethodName, MethodParams, Request, Response } from "./protocol.js";
 import { ControlError, maxRequestBytes, methods, protocolVersion, requestSchema } from "./protocol.js";
 
 export type Handlers = { [M in MethodName]: (params: MethodParams[M]) => unknown };
@@ -31,17 +31,19 @@ export interface ControlServer {
 export async function serveControl(options: ControlOptions): Promise<ControlServer> {
   const maxClients = options.maxClients ?? 16;
   const clients = new Set<Socket>();
+  const refused = new Set<Socket>();
   const server = createServer((socket) => {
     socket.on("error", () => socket.destroy());
-    if (clients.size >= maxClients) {
-      socket.end(
-        line({ v: protocolVersion, id: null, error: { code: "busy", message: `more than ${maxClients} clients` } }),
-      );
+    const among = clients.size >= maxClients ? refused : clients;
+    // Somebody who opens connections by the thousand is not even told.
+    if (refused.size >= maxClients) {
+      socket.destroy();
       return;
     }
-    clients.add(socket);
-    socket.on("close", () => clients.delete(socket));
-    serveClient(socket, options.handlers, options.idleMs ?? 30_000);
+    among.add(socket);
+    socket.on("close", () => among.delete(socket));
+    if (among === refused) refuse(socket, "busy", `more than ${maxClients} clients`);
+    else serveClient(socket, options.handlers, options.idleMs ?? 30_000);
   });
   rmSync(options.path, { force: true });
   await listen(server, options.path);
@@ -51,7 +53,7 @@ export async function serveControl(options: ControlOptions): Promise<ControlServ
     close() {
       closing ??= new Promise((resolve) => {
         server.close(() => resolve());
-        for (const socket of clients) socket.destroy();
+        for (const socket of [...clients, ...refused]) socket.destroy();
       });
       return closing;
     },
@@ -95,9 +97,8 @@ function serveClient(socket: Socket, handlers: Handlers, idleMs: number): void {
     buffer = lines.pop() as string;
     if (buffer.length > maxRequestBytes || lines.some((one) => one.length > maxRequestBytes)) {
       buffer = "";
-      socket.pause();
-      const message = `a request is longer than ${maxRequestBytes} bytes`;
-      socket.end(line({ v: protocolVersion, id: null, error: { code: "bad-json", message } }));
+      socket.removeAllListeners("data");
+      refuse(socket, "bad-json", `a request is longer than ${maxRequestBytes} bytes`);
       return;
     }
     const requests = lines.filter((one) => one.trim() !== "");
@@ -113,6 +114,13 @@ function serveClient(socket: Socket, handlers: Handlers, idleMs: number): void {
       socket.resume();
     });
   });
+}
+
+/** Say why and hang up. What the client still sends is read and thrown away: closed with unread data, it would see a reset instead. */
+function refuse(socket: Socket, code: ErrorCode, message: string): void {
+  socket.resume();
+  socket.setTimeout(1000, () => socket.destroy());
+  socket.end(line({ v: protocolVersion, id: null, error: { code, message } }));
 }
 
 /** Also when it is closed instead. */
