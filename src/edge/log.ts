@@ -139,7 +139,7 @@ function prettyOptions(destination: pino.DestinationStream): pretty.PrettyOption
     translateTime: "SYS:HH:MM:ss.l",
     hideObject: true,
     // `name` is the name on the wire here, not the name of a logger.
-    ignore: "level,name",
+    ignore: "level,name,pid",
     messageFormat: (line) => (line["verdict"] === undefined ? String(line["msg"]) : decisionText(line, color)),
   };
 }
