@@ -154,7 +154,7 @@ function gatherHello(stream: Uint8Array, maxBytes: number): Gathered | Parsed<ne
     const missing = declared - have;
     // Where the hello would end if this record held all the rest; with an incomplete header, at least one byte further on.
     if ((declared === Infinity ? at + come + 1 : at + missing) > maxBytes) return invalid("too-large", at);
-    if (size > missing) return invalid("trailing-handshake", at + missing);
+    if (size > missing) return invalid("trailing-handshake", at);
     pieces.push(stream.subarray(at, at + come));
     have += come;
     at += size;
@@ -167,13 +167,14 @@ function join(pieces: readonly Uint8Array[], length: number): Uint8Array {
   return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces, length);
 }
 
-/** Where byte `offset` of the handshake message stands in the stream. Walks the same records again: only a refusal pays for it. */
+/** Where byte `offset` of the handshake message stands in the stream, or its end if it hasn't come. Walks the same records again: only a refusal pays for it. */
 function streamOffset(stream: Uint8Array, offset: number): number {
   let at = 0;
   let left = offset;
   for (;;) {
     const size = (stream[at + 3]! << 8) | stream[at + 4]!;
-    if (left < size || at + RECORD_HEADER + size >= stream.length) return at + RECORD_HEADER + left;
+    if (left < size || at + RECORD_HEADER + size >= stream.length)
+      return Math.min(at + RECORD_HEADER + left, stream.length);
     left -= size;
     at += RECORD_HEADER + size;
   }
@@ -184,8 +185,7 @@ type Body = Omit<ClientHello, "length">;
 function parseBody(message: Uint8Array, declared: number): Parsed<Body, TlsCode> {
   if (message.length < HANDSHAKE_HEADER) return needMore;
   const r = new Reader(message, HANDSHAKE_HEADER, declared);
-  const refuse = (code: TlsCode, reader: Reader = r) =>
-    reader.short ? needMore : invalid(reader.failed ? "malformed" : code, reader.offset);
+  const stop = (reader: Reader) => (reader.short ? needMore : invalid<TlsCode>("malformed", reader.offset));
 
   const legacy = r.u16();
   if (r.ok && (legacy < 0x0300 || legacy > 0x0303)) return invalid("version", HANDSHAKE_HEADER);
@@ -199,7 +199,7 @@ function parseBody(message: Uint8Array, declared: number): Parsed<Body, TlsCode>
   const methods = r.u8();
   if (r.ok && methods !== 1) return invalid("compression", r.offset - 1);
   if (r.u8() !== 0) return invalid("compression", r.offset - 1);
-  if (!r.ok) return refuse("malformed");
+  if (!r.ok) return stop(r);
   const hello: Hello = {
     serverName: undefined,
     noNameWhy: "absent",
@@ -212,8 +212,8 @@ function parseBody(message: Uint8Array, declared: number): Parsed<Body, TlsCode>
   if (r.remaining === 0) return done(hello);
 
   const extensions = r.sub(r.u16());
-  if (r.failed) return refuse("malformed");
-  if (extensions.ok && r.remaining > 0) return invalid("trailing", r.offset);
+  if (r.failed) return stop(r);
+  if (extensions.ok && r.remaining > 0) return invalid("trailing", extensions.offset - 2);
   const seen: number[] = [];
   while (extensions.remaining > 0) {
     const at = extensions.offset;
@@ -224,11 +224,11 @@ function parseBody(message: Uint8Array, declared: number): Parsed<Body, TlsCode>
     if (extensions.ok && seen.at(-1) === Extension.PRE_SHARED_KEY) return invalid("psk-not-last", at);
     if (seen.length === MAX_EXTENSIONS) return invalid("too-many-extensions", at);
     const body = extensions.sub(extensions.u16());
-    if (!extensions.ok) return refuse("malformed", extensions);
+    if (!extensions.ok) return stop(extensions);
     seen.push(type);
     const code = readExtension(type, body, hello);
-    if (code !== undefined) return refuse(code, body);
-    if (!body.ok) return refuse("malformed", body);
+    if (code !== undefined) return invalid(code, at);
+    if (!body.ok) return stop(body);
     if (!body.expectEmpty()) return invalid("trailing", body.offset);
   }
   return r.short || message.length < declared ? needMore : done(hello);
