@@ -19,7 +19,7 @@ import { DnsStreams } from "./dnsStreams.js";
 import type { ClientId, Event, KernelDecisionEvent, PacketEvent, RestoredEvent } from "./events.js";
 import { LearnedNames, type LearnedEntry } from "./learned.js";
 import type { EngineLimits } from "./limits.js";
-import { TcpFlows, type TcpPacket } from "./tcpFlows.js";
+import { TcpFlows, type FlowLookup, type TcpPacket } from "./tcpFlows.js";
 import {
   flowKey,
   IPPROTO_ICMP,
@@ -41,6 +41,8 @@ const EXPIRED_GRACE_MS = 60_000;
 export interface EngineConfig {
   readonly policies: readonly Policy[];
   readonly limits: EngineLimits;
+  /** Read what eBPF has cached for a TCP flow; called at most once for a packet. Default: nothing is cached. */
+  readonly lookupFlow?: FlowLookup;
 }
 
 /** Sizes and losses of the engine's tables; every number has its limit in `EngineLimits`. */
@@ -72,7 +74,7 @@ export class Engine {
     this.#resolvers = new Set(config.policies.flatMap((policy) => policy.spec.resolvers));
     this.#learned = new LearnedNames(limits.learned);
     this.#voice = new Voice(limits);
-    this.#tcp = new TcpFlows(limits, this.#learned, this.#voice);
+    this.#tcp = new TcpFlows(limits, this.#learned, this.#voice, config.lookupFlow ?? (() => undefined));
     this.#datagrams = new DnsDatagrams(limits, this.#learned, this.#voice);
     this.#streams = new DnsStreams(limits, this.#learned, this.#voice);
   }

@@ -15,7 +15,7 @@ import { seqAdd, seqDiff } from "../flow/seq.js";
 import { BoundedTable } from "../flow/table.js";
 import { tcpResetToServer } from "../wire/build.js";
 import { TcpFlag, type TcpSegment } from "../wire/tcp.js";
-import type { Command } from "./commands.js";
+import type { Command, FlowKey } from "./commands.js";
 import type { PacketId } from "./events.js";
 import { readFirstBytes } from "./firstBytes.js";
 import type { LearnedEntry, LearnedNames } from "./learned.js";
@@ -53,6 +53,22 @@ interface HeldPacket {
   readonly end: number;
 }
 
+/**
+ * What eBPF has cached for a TCP flow. It sees every SYN, user space only those that carry something: where a flow begins is known there.
+ */
+export interface CachedFlow {
+  /** pending: opened, its first payload awaited. */
+  readonly verdict: "pending" | "allow" | "deny";
+  readonly final: boolean;
+  /** Sequence number of the first payload byte. */
+  readonly judgedStart: number;
+  /** End of the judged range; = judgedStart while nothing was judged. */
+  readonly judgedEnd: number;
+}
+
+/** A read of the kernel's cache; undefined: nothing that counts (none, idle, of another generation). */
+export type FlowLookup = (key: FlowKey) => CachedFlow | undefined;
+
 interface JudgedFlow {
   readonly start: number;
   readonly bytes: Uint8Array;
@@ -66,6 +82,7 @@ export class TcpFlows {
   readonly #limits: EngineLimits;
   readonly #learned: LearnedNames;
   readonly #voice: Voice;
+  readonly #lookup: FlowLookup;
   readonly #pending = new Map<string, PendingFlow>();
   readonly #judged: BoundedTable<string, JudgedFlow>;
   /** Flows with a payload, by the time at which it must be complete: insertion order is time order. */
@@ -73,10 +90,11 @@ export class TcpFlows {
   #held = 0;
   evicted = 0;
 
-  constructor(limits: EngineLimits, learned: LearnedNames, voice: Voice) {
+  constructor(limits: EngineLimits, learned: LearnedNames, voice: Voice, lookup: FlowLookup) {
     this.#limits = limits;
     this.#learned = learned;
     this.#voice = voice;
+    this.#lookup = lookup;
     this.#judged = new BoundedTable({ max: limits.judgedFlows, ttl: limits.judgedMs, full: "evict-oldest" });
   }
 
@@ -94,10 +112,22 @@ export class TcpFlows {
     const { tcp } = packet;
     if ((tcp.flags & (TcpFlag.SYN | TcpFlag.ACK)) === TcpFlag.SYN) return this.#syn(packet, now, out);
     const id = flowId(packet);
+    const hasPayload = tcp.payloadEnd > tcp.payloadOffset;
+    const cached = hasPayload ? this.#lookup(flowKey(packet)) : undefined;
+    if (cached?.verdict === "pending") {
+      const known = this.#pending.get(id);
+      if (known?.firstSeq === cached.judgedStart) return this.#continue(id, known, packet, now, out);
+      // A newer connection on the same ports, whose SYN only the kernel saw.
+      if (known) this.#forget(id, known, out);
+      this.#judged.delete(id);
+      const learned = this.#learned.latest(packet.policy.id, packet.client, packet.ip.dst);
+      return this.#continue(id, this.#open(id, packet, cached.judgedStart, learned, now, out), packet, now, out);
+    }
     const pending = this.#pending.get(id);
     if (pending) return this.#continue(id, pending, packet, now, out);
     const judged = this.#judged.get(id, now);
-    if (judged) return this.#again(id, judged, packet, now, out);
+    if (judged && (!cached || cached.judgedStart === judged.start)) return this.#again(id, judged, packet, now, out);
+    if (cached?.verdict === "allow") return this.#againUnknown(cached, packet, now, out);
     this.#midFlow(packet, now, out);
   }
 
@@ -125,6 +155,19 @@ export class TcpFlows {
     out.push({ type: "flowDelete", key: flowKey(packet) });
     if (policy.spec.verify === "dns") return this.#allow(packet, byAddress(learned), out);
 
+    const flow = this.#open(id, packet, firstSeq, learned, now, out);
+    if (tcp.payloadEnd > tcp.payloadOffset) return this.#payload(id, flow, packet, firstSeq, now, out); // TFO, RFC 7413
+    this.#voice.accept(packet.id, MARK_PENDING, out);
+  }
+
+  #open(
+    id: string,
+    packet: TcpPacket,
+    firstSeq: number,
+    learned: LearnedEntry | undefined,
+    now: number,
+    out: Command[],
+  ): PendingFlow {
     this.#makeRoom(out);
     const stream = new StreamAssembler({
       firstSeq,
@@ -139,12 +182,10 @@ export class TcpFlows {
       held: [],
       releasedTo: firstSeq,
       learned,
-      last: packet,
+      last: withoutBuffer(packet),
     };
     this.#pending.set(id, flow);
-    if (tcp.payloadEnd > tcp.payloadOffset) return this.#payload(id, flow, packet, firstSeq, now, out); // TFO, RFC 7413
-    flow.last = withoutBuffer(packet);
-    this.#voice.accept(packet.id, MARK_PENDING, out);
+    return flow;
   }
 
   #continue(id: string, flow: PendingFlow, packet: TcpPacket, now: number, out: Command[]): void {
@@ -296,6 +337,20 @@ export class TcpFlows {
     }
     this.#judged.delete(id);
     const why = { reason: Reason.REWRITTEN, detail: from < 0 ? "bytes before the judged ones" : "other bytes" };
+    this.#put(packet, why, "deny", 0, 0, 0, out);
+    this.#voice.deny(packet, why, now, out);
+    this.#resetServer(packet, out);
+  }
+
+  /**
+   * eBPF judged the beginning of this flow, and what comes now is not that beginning again (it would have seen that itself). Its bytes are
+   * not known here, so other ones can't be told from the same ones cut differently: revoked.
+   */
+  #againUnknown(cached: CachedFlow, packet: TcpPacket, now: number, out: Command[]): void {
+    if (cached.final || seqDiff(packet.tcp.seq, cached.judgedEnd) >= 0) {
+      return this.#voice.accept(packet.id, MARK_ALLOW, out);
+    }
+    const why = { reason: Reason.REWRITTEN, detail: "judged in the kernel, sent again in other pieces" };
     this.#put(packet, why, "deny", 0, 0, 0, out);
     this.#voice.deny(packet, why, now, out);
     this.#resetServer(packet, out);
