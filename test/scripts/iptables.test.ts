@@ -4,11 +4,12 @@
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { chmodSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { native } from "../../src/native/index.js";
 
 const script = fileURLToPath(new URL("../../scripts/iptables-setup.sh", import.meta.url));
 const id = `l7ipt${process.pid}`;
@@ -161,6 +162,40 @@ for (const kind of ["nft", "legacy"] as const) {
         one.filter((line) => !line.startsWith("*") && !line.startsWith(":P")),
       );
       assert.equal(setup("status", "--name", "two").code, 1);
+    });
+
+    test("this box's own egress: OUTPUT asks the pinned program, and down doesn't need it any more", () => {
+      const pins = `/sys/fs/bpf/${id}`;
+      mkdirSync(`${pins}/own`, { recursive: true });
+      const object = native.loadObject({ path: compileOutput() });
+      try {
+        object.program("output").pin(`${pins}/own/output`);
+        up("--eface", "wan0", "--iface", "lan0", "--name", "own", "--pin-dir", pins);
+        const expected = [
+          "-A INPUT -j L7EGG-IN-own",
+          "-A OUTPUT -j L7EGG-OUT-own",
+          "-A L7EGG-IN-own -i lan0 -p udp -m udp --sport 53 -j NFQUEUE --queue-num 0",
+          "-A L7EGG-IN-own -i lan0 -p tcp -m tcp --sport 53 -j NFQUEUE --queue-num 0",
+          "-A L7EGG-OUT-own -o wan0 -m conntrack --ctstate ESTABLISHED --ctdir REPLY -j MARK --set-xmark 0x30/0x30",
+          "-A L7EGG-OUT-own -o wan0 -p icmp -m conntrack --ctstate RELATED -j MARK --set-xmark 0x30/0x30",
+          `-A L7EGG-OUT-own -o wan0 -m mark ! --mark 0x30/0x30 -m bpf --object-pinned ${pins}/own/output -j NFQUEUE --queue-num 0`,
+        ];
+        assert.deepEqual(rulesOf(kind, "", "mangle"), expected);
+        assert.deepEqual(
+          rulesOf(kind, "6", "mangle"),
+          expected.map((line) => line.replace("-p icmp", "-p ipv6-icmp")),
+        );
+        assert.equal(setup("status", "--name", "own").code, 0);
+        // A LAN and the box itself under one instance.
+        up("--lan", "lan0", "--own", "--eface", "wan0", "--name", "own", "--pin-dir", pins);
+        assert.equal(rulesOf(kind, "", "mangle").filter((line) => line.startsWith("-A L7EGG")).length, 9 + 5);
+        rmSync(pins, { recursive: true });
+        assertOk(setup("down", "--name", "own"));
+        assert.deepEqual(rulesOf(kind, "", "mangle"), []);
+      } finally {
+        object.close();
+        rmSync(pins, { recursive: true, force: true });
+      }
     });
 
     test("status: not up, up, and what is missing", () => {
@@ -430,6 +465,15 @@ function failingIp6Restore(kind: string): string {
     }
   }
   return folder;
+}
+
+/** An object whose socket filter `output` sends everything to the queue: the rules are tried here, not the classifier. */
+function compileOutput(): string {
+  const path = join(scratch, "output.o");
+  const source = `__attribute__((section("socket"), used)) int output(void *skb) { return 1; }`;
+  const clang = spawnSync("clang", ["-O2", "-target", "bpf", "-c", "-x", "c", "-", "-o", path], { input: source });
+  assert.equal(clang.status, 0, String(clang.stderr));
+  return path;
 }
 
 function cleanUp(): void {
