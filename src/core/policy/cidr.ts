@@ -51,11 +51,12 @@ export function maskAddr(addr: Addr, length: number): Addr {
 
 /** Is all of `inner` inside `outer`? A prefix contains itself. */
 export function contains(outer: Cidr, inner: Cidr): boolean {
-  return (
-    outer.addr.length === inner.addr.length &&
-    outer.length <= inner.length &&
-    maskAddr(inner.addr, outer.length) === outer.addr
-  );
+  if (outer.addr.length !== inner.addr.length || outer.length > inner.length) return false;
+  const whole = outer.length >> 3;
+  for (let i = 0; i < whole; i++) if (outer.addr.charCodeAt(i) !== inner.addr.charCodeAt(i)) return false;
+  if (whole === outer.addr.length) return true;
+  const differ = outer.addr.charCodeAt(whole) ^ inner.addr.charCodeAt(whole);
+  return (differ & (0xff00 >> (outer.length & 7)) & 0xff) === 0;
 }
 
 /** The first address after it; undefined if it ends where the family ends. */

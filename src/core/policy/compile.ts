@@ -2,11 +2,12 @@
  * From specs to what the kernel gets and what the engine asks. Both are built from the same entries and port sets, so they
  * can't disagree.
  */
+import { formatAddr } from "../net/address.js";
 import { CompiledPolicy } from "./compiledPolicy.js";
 import { NameIndex, type IndexedName } from "./nameIndex.js";
 import { PortSets } from "./portSets.js";
-import { pushDown, type CidrRule } from "./pushDown.js";
-import type { KernelCidr, KernelPortRange, KernelTables, PolicySpec, PortRange, Rule } from "./types.js";
+import { pushDown, type CidrRule, type Entry } from "./pushDown.js";
+import type { KernelCidr, KernelPortRange, KernelTables, PolicySpec, PortRange, Rule, RuleSpec } from "./types.js";
 
 export interface Compiled {
   readonly policies: CompiledPolicy[];
@@ -27,7 +28,7 @@ export function compilePolicies(specs: readonly PolicySpec[]): Compiled {
       const rule = rules.length + 1;
       rules.push({ id: rule, text: one.text });
       if (one.kind === "name") names.push({ pattern: one.pattern, rule });
-      else cidrRules.push({ ...one.cidr, action: one.action, ports: portsOf(one.action, spec), rule, text: one.text });
+      else cidrRules.push({ ...one.cidr, action: one.action, ports: portsOf(one.action, spec), rule });
     }
     const entries = compileCidrs(spec, firstRule, cidrRules, portSets);
     const policy = new CompiledPolicy({
@@ -62,15 +63,15 @@ function compileCidrs(
   rules: readonly CidrRule[],
   portSets: PortSets,
 ): KernelCidr[] {
-  return pushDown(rules, spec.resolvers).map(({ addr, length, verdict, strict, rule, ranges }) => ({
-    policy: spec.id,
-    addr,
-    length,
-    verdict,
-    strict,
-    rule,
-    ports: portSets.intern(ranges, spec.rules[rule - firstRule]?.text ?? "--resolver"),
-  }));
+  const textOf = (entry: Entry) =>
+    entry.ranges[0]?.verdict === "inspect"
+      ? `--resolver ${formatAddr(entry.addr)}`
+      : (spec.rules[entry.rule - firstRule] as RuleSpec).text;
+  return pushDown(rules, spec.resolvers).map((entry) => {
+    const { addr, length, verdict, strict, rule, ranges } = entry;
+    const ports = ranges.length === 0 ? 0 : portSets.intern(ranges, textOf(entry));
+    return { policy: spec.id, addr, length, verdict, strict, rule, ports };
+  });
 }
 
 function portsOf(action: "allow" | "deny", spec: PolicySpec): readonly PortRange[] {

@@ -1,4 +1,4 @@
-import { MAX_PORT_SETS } from "../abi.generated.js";
+import { MAX_PORT_SETS, PORT_RANGES } from "../abi.generated.js";
 import { PolicyError } from "./policyError.js";
 import type { KernelPortRange } from "./types.js";
 
@@ -6,9 +6,17 @@ import type { KernelPortRange } from "./types.js";
 export class PortSets {
   readonly sets: (readonly KernelPortRange[])[] = [[]];
   readonly #ids = new Map<string, number>([["", 0]]);
+  /** Most arrays come again and again: no need to spell them out each time. */
+  readonly #known = new WeakMap<readonly KernelPortRange[], number>();
 
-  /** Number of the set. `text` names the rule in the PolicyError that is thrown when the map is full. */
+  /** Number of the set. Throws PolicyError, which begins with `text`, if the set is too long or the map is full. */
   intern(ranges: readonly KernelPortRange[], text: string): number {
+    const known = this.#known.get(ranges);
+    if (known !== undefined) return known;
+    if (ranges.length > PORT_RANGES) {
+      const count = `${ranges.length} port ranges, with those of the networks around it`;
+      throw new PolicyError(`${text}: needs ${count}; at most ${PORT_RANGES}`);
+    }
     const key = ranges
       .map((range) => `${range.proto} ${range.low} ${range.high} ${range.verdict} ${range.rule}`)
       .join();
@@ -21,6 +29,7 @@ export class PortSets {
       this.sets.push(ranges);
       this.#ids.set(key, id);
     }
+    this.#known.set(ranges, id);
     return id;
   }
 }

@@ -7,10 +7,8 @@
  * asked and no allow spoke, the answer is denied for its port, whatever the wider rules deny: it is the same verdict with the more
  * helpful reason, and the many entries under one denial share one port set.
  */
-import { PORT_RANGES } from "../abi.generated.js";
 import type { Addr } from "../net/address.js";
 import { compareCidrs, forEachNested } from "./cidr.js";
-import { PolicyError } from "./policyError.js";
 import { PROTO_TCP, PROTO_UDP, rangeContains } from "./ports.js";
 import type { Cidr, KernelPortRange, PortRange } from "./types.js";
 
@@ -19,7 +17,6 @@ export interface CidrRule extends Cidr {
   /** Where an allow lets through; empty: everywhere. Not for a denial. */
   readonly ports: readonly PortRange[];
   readonly rule: number;
-  readonly text: string;
 }
 
 /** All that is said of a prefix: `KernelCidr` before its ranges are a number in `port_sets`. */
@@ -49,13 +46,20 @@ interface Written extends Cidr {
   said?: Said;
 }
 
-/** Sorted by compareCidrs, one entry a prefix. O(n log n). Throws PolicyError if a rule needs more ranges than a port set has. */
+/** Sorted by compareCidrs, one entry a prefix. O(n log n). */
 export function pushDown(rules: readonly CidrRule[], resolvers: readonly Addr[]): Entry[] {
   const out: Entry[] = [];
+  // Rules that share their ports share their ranges: one array for 100,000 of them.
+  const shared = new Map<readonly PortRange[], readonly KernelPortRange[]>();
+  const own = (ports: readonly PortRange[]) => {
+    const ranges = shared.get(ports) ?? ports.map((range) => ({ ...range, verdict: "allow" as const, rule: 0 }));
+    shared.set(ports, ranges);
+    return ranges;
+  };
   forEachNested(groupByPrefix(rules, resolvers), (written, outer) => {
     let said = outer?.said;
     // Backwards: each rule stands in front of what is said already.
-    for (let i = written.rules.length - 1; i >= 0; i--) said = inFront(written.rules[i] as CidrRule, said);
+    for (let i = written.rules.length - 1; i >= 0; i--) said = inFront(written.rules[i] as CidrRule, said, own);
     if (written.resolver || !said) said = resolverInFront(said);
     written.said = said;
     out.push({ addr: written.addr, length: written.length, ...said });
@@ -87,16 +91,19 @@ function denyFirst(a: CidrRule, b: CidrRule): number {
   return a.rule - b.rule;
 }
 
-function inFront(rule: CidrRule, outer: Said | undefined): Said {
+function inFront(
+  rule: CidrRule,
+  outer: Said | undefined,
+  own: (ports: readonly PortRange[]) => readonly KernelPortRange[],
+): Said {
   if (rule.action === "deny" || rule.ports.length === 0) {
     return { verdict: rule.action, strict: false, rule: rule.rule, ranges: [] };
   }
-  const ranges: KernelPortRange[] = rule.ports.map((range) => ({ ...range, verdict: "allow", rule: 0 }));
+  let ranges = own(rule.ports);
   for (const range of outer ? asRanges(outer) : []) {
     if (range.verdict === "deny") break;
-    if (!ranges.some((earlier) => rangeContains(earlier, range))) ranges.push(range);
+    if (!ranges.some((earlier) => rangeContains(earlier, range))) ranges = [...ranges, range];
   }
-  checkCount(ranges, rule.text);
   return { verdict: "ports", strict: true, rule: rule.rule, ranges };
 }
 
@@ -105,20 +112,11 @@ function resolverInFront(outer: Said | undefined): Said {
   if (!outer) return { verdict: "ports", strict: false, rule: 0, ranges: DNS };
   // The outer rule becomes this entry's own, so that all resolvers share the sets whose ranges say rule 0.
   const said = asRanges(outer).map((range) => (range.rule === outer.rule ? { ...range, rule: 0 } : range));
-  const ranges = [...DNS, ...said];
-  checkCount(ranges, "--resolver");
-  return { verdict: "ports", strict: outer.strict, rule: outer.rule, ranges };
+  return { verdict: "ports", strict: outer.strict, rule: outer.rule, ranges: [...DNS, ...said] };
 }
 
 /** What is said, as ranges that carry their rule. Only resolvers have "inspect", and nothing is inside a single address. */
 function asRanges(said: Said): KernelPortRange[] {
   if (said.verdict !== "ports") return [{ ...EVERYTHING, verdict: said.verdict, rule: said.rule }];
   return said.ranges.map((range) => (range.rule === 0 ? { ...range, rule: said.rule } : range));
-}
-
-function checkCount(ranges: readonly KernelPortRange[], text: string): void {
-  if (ranges.length <= PORT_RANGES) return;
-  throw new PolicyError(
-    `${text}: needs ${ranges.length} port ranges together with the wider networks around it; at most ${PORT_RANGES}`,
-  );
 }
