@@ -25,6 +25,14 @@ static void object_release(void *data)
 	free(object);
 }
 
+/* libbpf would take any map and rewrite the object's own description of it. */
+static bool same_shape(const struct bpf_map *map, int fd)
+{
+	struct bpf_map_info info = {};
+	return l7_bpf_info(fd, &info, sizeof(info)) == 0 && info.type == bpf_map__type(map) && info.key_size == bpf_map__key_size(map) &&
+	       info.value_size == bpf_map__value_size(map);
+}
+
 /* Options that must be set between open and load: two arrays, [name, maxEntries]… and [name, map handle]… */
 static bool configure(napi_env env, struct bpf_object *bpf, napi_value sizes, napi_value reuse)
 {
@@ -52,7 +60,7 @@ static bool configure(napi_env env, struct bpf_object *bpf, napi_value sizes, na
 			} else {
 				if ((fd = l7_fd_get(env, value, L7_FD_MAP)) < 0)
 					return false;
-				err = bpf_map__reuse_fd(map, fd);
+				err = same_shape(map, fd) ? bpf_map__reuse_fd(map, fd) : EINVAL;
 			}
 			if (err)
 				return l7_throw_errno(env, round == 0 ? "set max_entries" : "reuse map", err < 0 ? -err : err, name, NULL) != NULL;

@@ -63,7 +63,7 @@ napi_value l7_pin(napi_env env, napi_callback_info info)
 /* What a descriptor is; the kernel lets all kinds be pinned and opened alike. */
 static bool is_kind(int fd, uint32_t kind)
 {
-	static const char *const inodes[L7_FD_KINDS] = { "bpf-map", "bpf-prog", "bpf_link" };
+	static const char *const inodes[L7_FD_KINDS] = { "bpf-map", "bpf-prog", "link" }; /* links are "bpf_link" or "bpf-link", by how the descriptor was made */
 	char path[64], target[64];
 	ssize_t length;
 

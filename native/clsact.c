@@ -13,6 +13,7 @@
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -27,6 +28,12 @@ static uint32_t point_parent(bool egress)
 	return TC_H_MAKE(TC_H_CLSACT, egress ? TC_H_MIN_EGRESS : TC_H_MIN_INGRESS);
 }
 
+/* A filter's priority and the protocol that it sees: all. */
+static uint32_t filter_info(uint32_t priority)
+{
+	return TC_H_MAKE(priority << 16, htons(ETH_P_ALL));
+}
+
 static int change_qdisc(int fd, uint16_t type, uint16_t flags, int ifindex, char *detail, size_t size)
 {
 	uint8_t bytes[256];
@@ -39,50 +46,6 @@ static int change_qdisc(int fd, uint16_t type, uint16_t flags, int ifindex, char
 	return l7_nl_ack(fd, &message, detail, size);
 }
 
-/* clsactAttach(program, ifindex, egress, handle, priority) */
-napi_value l7_clsact_attach(napi_env env, napi_callback_info info)
-{
-	napi_value argv[5];
-	uint8_t bytes[512];
-	struct l7_nl message = { .data = bytes, .capacity = sizeof(bytes) };
-	struct tcmsg header = { .tcm_family = AF_UNSPEC };
-	uint32_t ifindex, handle, priority, program_fd, flags = TCA_BPF_FLAG_ACT_DIRECT;
-	char detail[256] = "";
-	bool egress;
-	size_t nest;
-	int program, fd, err;
-
-	if (!l7_args(env, info, 5, argv) || (program = l7_fd_get(env, argv[0], L7_FD_PROGRAM)) < 0 ||
-	    !l7_get_u32(env, argv[1], "ifindex", &ifindex) || !l7_get_bool(env, argv[2], "egress", &egress) ||
-	    !l7_get_u32(env, argv[3], "handle", &handle) || !l7_get_u32(env, argv[4], "priority", &priority))
-		return NULL;
-	fd = l7_nl_open(NETLINK_ROUTE);
-	if (fd < 0)
-		return l7_throw_errno(env, "open NETLINK_ROUTE", -fd, NULL, NULL);
-	err = change_qdisc(fd, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, (int)ifindex, detail, sizeof(detail));
-	if (err && err != -EEXIST) {
-		close(fd);
-		return l7_throw_errno(env, "add clsact qdisc", -err, detail, NULL);
-	}
-
-	header.tcm_ifindex = (int)ifindex;
-	header.tcm_parent = point_parent(egress);
-	header.tcm_handle = handle;
-	header.tcm_info = TC_H_MAKE(priority << 16, htons(ETH_P_ALL));
-	program_fd = (uint32_t)program;
-	l7_nl_begin(&message, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_ACK, &header, sizeof(header));
-	l7_nl_attr(&message, TCA_KIND, "bpf", sizeof("bpf"));
-	nest = l7_nl_nest(&message, TCA_OPTIONS);
-	l7_nl_attr(&message, TCA_BPF_FD, &program_fd, sizeof(program_fd));
-	l7_nl_attr(&message, TCA_BPF_NAME, "l7egg", sizeof("l7egg"));
-	l7_nl_attr(&message, TCA_BPF_FLAGS, &flags, sizeof(flags));
-	l7_nl_nest_end(&message, nest);
-	l7_nl_end(&message, 0);
-	err = l7_nl_ack(fd, &message, detail, sizeof(detail));
-	close(fd);
-	return err ? l7_throw_errno(env, "add clsact filter", -err, detail, NULL) : l7_undefined(env);
-}
-
 /* What a dump of the filters or qdiscs of one interface is searched for. */
 struct search {
 	int ifindex;
@@ -90,7 +53,8 @@ struct search {
 	uint32_t priority;
 	bool found; /* the bpf filter with this handle and priority */
 	uint32_t filters; /* all of them */
-	bool ours; /* the qdisc is clsact, and shares no block with other interfaces */
+	bool clsact; /* the qdisc is clsact (not ingress, which has the same place) */
+	bool blocks; /* it shares a block of filters with other interfaces */
 };
 
 static const struct rtattr *find(const struct nlmsghdr *header, uint16_t type)
@@ -118,7 +82,7 @@ static void each_filter(const struct nlmsghdr *header, void *context)
 	if (header->nlmsg_type != RTM_NEWTFILTER || header->nlmsg_len < NLMSG_LENGTH(sizeof(*tc)))
 		return;
 	search->filters++;
-	if (tc->tcm_handle == search->handle && TC_H_MAJ(tc->tcm_info) >> 16 == search->priority && kind_is(header, "bpf"))
+	if (tc->tcm_handle == search->handle && tc->tcm_info == filter_info(search->priority) && kind_is(header, "bpf"))
 		search->found = true;
 }
 
@@ -130,7 +94,8 @@ static void each_qdisc(const struct nlmsghdr *header, void *context)
 	if (header->nlmsg_type != RTM_NEWQDISC || header->nlmsg_len < NLMSG_LENGTH(sizeof(*tc)) || tc->tcm_ifindex != search->ifindex ||
 	    tc->tcm_parent != TC_H_CLSACT)
 		return;
-	search->ours = kind_is(header, "clsact") && !find(header, TCA_INGRESS_BLOCK) && !find(header, TCA_EGRESS_BLOCK);
+	search->clsact = kind_is(header, "clsact");
+	search->blocks = find(header, TCA_INGRESS_BLOCK) || find(header, TCA_EGRESS_BLOCK);
 }
 
 static int dump(int fd, uint16_t type, int ifindex, uint32_t parent, void (*each)(const struct nlmsghdr *, void *), struct search *search)
@@ -144,13 +109,71 @@ static int dump(int fd, uint16_t type, int ifindex, uint32_t parent, void (*each
 	return l7_nl_dump(fd, &message, each, search);
 }
 
+/* 0, or -EBUSY: an `ingress` qdisc has the place. It has one chain, and would take a filter for egress and run it at ingress. */
+static int usable_qdisc(int fd, int ifindex, bool egress, char *detail, size_t size)
+{
+	struct search search = { .ifindex = ifindex };
+	int err = dump(fd, RTM_GETQDISC, ifindex, 0, each_qdisc, &search);
+
+	if (err || search.clsact || !egress)
+		return err;
+	snprintf(detail, size, "an ingress qdisc is in its place: tc qdisc del dev IF ingress");
+	return -EBUSY;
+}
+
+/* clsactAttach(program, ifindex, egress, handle, priority) */
+napi_value l7_clsact_attach(napi_env env, napi_callback_info info)
+{
+	napi_value argv[5];
+	uint8_t bytes[512];
+	struct l7_nl message = { .data = bytes, .capacity = sizeof(bytes) };
+	struct tcmsg header = { .tcm_family = AF_UNSPEC };
+	uint32_t ifindex, handle, priority, program_fd, flags = TCA_BPF_FLAG_ACT_DIRECT;
+	char detail[256] = "";
+	bool egress;
+	size_t nest;
+	int program, fd, err;
+
+	if (!l7_args(env, info, 5, argv) || (program = l7_fd_get(env, argv[0], L7_FD_PROGRAM)) < 0 ||
+	    !l7_get_u32(env, argv[1], "ifindex", &ifindex) || !l7_get_bool(env, argv[2], "egress", &egress) ||
+	    !l7_get_u32(env, argv[3], "handle", &handle) || !l7_get_u32(env, argv[4], "priority", &priority))
+		return NULL;
+	fd = l7_nl_open(NETLINK_ROUTE);
+	if (fd < 0)
+		return l7_throw_errno(env, "open NETLINK_ROUTE", -fd, NULL, NULL);
+	err = change_qdisc(fd, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, (int)ifindex, detail, sizeof(detail));
+	if (err == -EEXIST)
+		err = usable_qdisc(fd, (int)ifindex, egress, detail, sizeof(detail));
+	if (err) {
+		close(fd);
+		return l7_throw_errno(env, "add clsact qdisc", -err, detail, NULL);
+	}
+
+	header.tcm_ifindex = (int)ifindex;
+	header.tcm_parent = point_parent(egress);
+	header.tcm_handle = handle;
+	header.tcm_info = filter_info(priority);
+	program_fd = (uint32_t)program;
+	l7_nl_begin(&message, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_ACK, &header, sizeof(header));
+	l7_nl_attr(&message, TCA_KIND, "bpf", sizeof("bpf"));
+	nest = l7_nl_nest(&message, TCA_OPTIONS);
+	l7_nl_attr(&message, TCA_BPF_FD, &program_fd, sizeof(program_fd));
+	l7_nl_attr(&message, TCA_BPF_NAME, "l7egg", sizeof("l7egg"));
+	l7_nl_attr(&message, TCA_BPF_FLAGS, &flags, sizeof(flags));
+	l7_nl_nest_end(&message, nest);
+	l7_nl_end(&message, 0);
+	err = l7_nl_ack(fd, &message, detail, sizeof(detail));
+	close(fd);
+	return err ? l7_throw_errno(env, "add clsact filter", -err, detail, NULL) : l7_undefined(env);
+}
+
 static int remove_filter(int fd, const struct search *search, uint32_t parent, char *detail, size_t size)
 {
 	uint8_t bytes[256];
 	struct l7_nl message = { .data = bytes, .capacity = sizeof(bytes) };
 	struct tcmsg header = { .tcm_family = AF_UNSPEC, .tcm_ifindex = search->ifindex, .tcm_parent = parent, .tcm_handle = search->handle };
 
-	header.tcm_info = TC_H_MAKE(search->priority << 16, htons(ETH_P_ALL));
+	header.tcm_info = filter_info(search->priority);
 	l7_nl_begin(&message, RTM_DELTFILTER, NLM_F_ACK, &header, sizeof(header));
 	l7_nl_attr(&message, TCA_KIND, "bpf", sizeof("bpf"));
 	l7_nl_end(&message, 0);
@@ -175,7 +198,7 @@ static int detach(int fd, int ifindex, bool egress, uint32_t handle, uint32_t pr
 	if (!err)
 		err = dump(fd, RTM_GETQDISC, ifindex, 0, each_qdisc, &left);
 	/* The filter is gone, which was the task; an empty qdisc that could not be looked at does no harm. */
-	if (!err && left.filters == 0 && left.ours)
+	if (!err && left.filters == 0 && left.clsact && !left.blocks)
 		change_qdisc(fd, RTM_DELQDISC, 0, ifindex, detail, size);
 	return 1;
 }
