@@ -332,7 +332,7 @@ for (const kind of ["nft", "legacy"] as const) {
       for (const family of ["4", "6"] as const) {
         const tool = family === "4" ? `iptables-${kind}` : `ip6tables-${kind}`;
         const [toServer, toClient] = family === "4" ? ["10.9.2.2", "10.9.1.2"] : ["fd09:2::2", "fd09:1::2"];
-        const ping = (from: string, to: string) => inNamespace(from, "ping", "-c1", "-W1", to).code === 0;
+        const ping = (from: string, to: string) => inNamespace(from, "ping", "-c1", "-W2", to).code === 0;
         const mark = (value: string) => {
           inRouter(tool, "-t", "mangle", "-F", "PREROUTING");
           inRouter(tool, "-t", "mangle", "-A", "PREROUTING", "-i", "lan0", "-j", "MARK", "--set-xmark", value);
@@ -377,7 +377,7 @@ for (const kind of ["nft", "legacy"] as const) {
       ] as const) {
         const match = ["INPUT", "-s", source];
         inNamespace(server, `${tool}-${kind}`, "-A", ...match);
-        assert.equal(inNamespace(client, "ping", "-c1", "-W1", to).code, 0);
+        assert.equal(inNamespace(client, "ping", "-c1", "-W2", to).code, 0);
         assert.match(
           inNamespace(server, `${tool}-${kind}`, "-nvxL", "INPUT").out,
           new RegExp(`^\\s*1\\s.*${source}`, "m"),
@@ -420,7 +420,7 @@ function inNamespace(name: string, ...command: string[]): Result {
 }
 
 function run(command: string, args: readonly string[], env: NodeJS.ProcessEnv): Result {
-  const result = spawnSync(command, args, { encoding: "utf8", env, timeout: 30_000 });
+  const result = spawnSync(command, args, { encoding: "utf8", env, timeout: 60_000 });
   return { code: result.status, out: result.stdout, err: result.stderr };
 }
 
