@@ -28,7 +28,7 @@ export function compilePolicies(specs: readonly PolicySpec[]): Compiled {
       const rule = rules.length + 1;
       rules.push({ id: rule, text: one.text });
       if (one.kind === "name") names.push({ pattern: one.pattern, rule });
-      else cidrRules.push({ ...one.cidr, action: one.action, ports: portsOf(one.action, spec), rule });
+      else cidrRules.push(cidrRule(one, spec, rule));
     }
     const entries = compileCidrs(spec, firstRule, cidrRules, portSets);
     const policy = new CompiledPolicy({
@@ -74,8 +74,9 @@ function compileCidrs(
   });
 }
 
-function portsOf(action: "allow" | "deny", spec: PolicySpec): readonly PortRange[] {
-  return action === "allow" ? spec.ports : [];
+// Written out: an object spread costs several times as much, and there may be 100,000 of them.
+function cidrRule({ cidr, action }: Extract<RuleSpec, { kind: "cidr" }>, spec: PolicySpec, rule: number): CidrRule {
+  return { addr: cidr.addr, length: cidr.length, action, ports: action === "allow" ? spec.ports : [], rule };
 }
 
 /** A set that is only asked "in or not in". */

@@ -8,7 +8,7 @@
  * helpful reason, and the many entries under one denial share one port set.
  */
 import type { Addr } from "../net/address.js";
-import { compareCidrs, forEachNested } from "./cidr.js";
+import { compareCidrs, forEachNested, sortCidrs } from "./cidr.js";
 import { PROTO_TCP, PROTO_UDP, rangeContains } from "./ports.js";
 import type { Cidr, KernelPortRange, PortRange } from "./types.js";
 
@@ -62,7 +62,8 @@ export function pushDown(rules: readonly CidrRule[], resolvers: readonly Addr[])
     for (let i = written.rules.length - 1; i >= 0; i--) said = inFront(written.rules[i] as CidrRule, said, own);
     if (written.resolver || !said) said = resolverInFront(said);
     written.said = said;
-    out.push({ addr: written.addr, length: written.length, ...said });
+    const { verdict, strict, rule, ranges } = said;
+    out.push({ addr: written.addr, length: written.length, verdict, strict, rule, ranges });
   });
   return out;
 }
@@ -73,7 +74,7 @@ function groupByPrefix(rules: readonly CidrRule[], resolvers: readonly Addr[]): 
     ...resolvers.map((addr) => ({ addr, length: addr.length * 8, resolver: true, rules: [] })),
   ];
   const out: Written[] = [];
-  for (const one of written.sort(compareCidrs)) {
+  for (const one of sortCidrs(written)) {
     const last = out[out.length - 1];
     if (!last || compareCidrs(last, one) !== 0) {
       out.push(one);

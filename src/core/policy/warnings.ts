@@ -2,9 +2,11 @@
  * What is legal but may not be what was meant. Each line says what happens, so that a person can decide.
  */
 import { atMost } from "./checked.js";
-import { compareCidrs, forEachNested, formatCidr } from "./cidr.js";
+import { forEachNested, formatCidr, sortCidrs } from "./cidr.js";
 import { NameIndex } from "./nameIndex.js";
-import type { NamePattern, PolicySpec, RuleSpec } from "./types.js";
+import type { Cidr, NamePattern, PolicySpec, RuleSpec } from "./types.js";
+
+type CidrRuleSpec = Extract<RuleSpec, { kind: "cidr" }>;
 
 /** Lines of one kind. */
 const MAX_LINES = 20;
@@ -49,8 +51,11 @@ function wholeFamilies(spec: PolicySpec): string[] {
 
 function nestedCidrs(spec: PolicySpec): string[] {
   const out: string[] = [];
-  const cidrs = spec.rules.flatMap((rule) => (rule.kind === "cidr" ? [{ ...rule.cidr, rule }] : []));
-  forEachNested(cidrs.sort(compareCidrs), (inner, outer) => {
+  const cidrs: (Cidr & { readonly rule: CidrRuleSpec })[] = [];
+  for (const rule of spec.rules) {
+    if (rule.kind === "cidr") cidrs.push({ addr: rule.cidr.addr, length: rule.cidr.length, rule });
+  }
+  forEachNested(sortCidrs(cidrs), (inner, outer) => {
     if (!outer || outer.rule.action === inner.rule.action) return;
     const stays = inner.rule.action === "allow" ? "allowed" : "denied";
     out.push(
