@@ -313,7 +313,7 @@ function flatten(message: DnsMessage) {
 const NUMBERS: Readonly<Record<string, number>> = { A: 1, AAAA: 28, CNAME: 5, TXT: 16, MX: 15, OPT: 41 };
 
 function flattenTheirs(r: dnsPacket.Answer) {
-  const data = r.type === "A" || r.type === "AAAA" || r.type === "CNAME" ? String(r.data).toLowerCase() : undefined;
+  const data = r.type === "A" || r.type === "AAAA" || r.type === "CNAME" ? r.data.toLowerCase() : undefined;
   return {
     type: NUMBERS[r.type],
     name: r.name === "." ? "" : r.name.toLowerCase(),

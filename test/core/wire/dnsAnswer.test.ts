@@ -151,7 +151,7 @@ describe("buildDnsDenial", () => {
       reply.subarray(opt.dataOffset).toString("hex"),
       `000f0009000f${Buffer.from("no rule").toString("hex")}`,
     );
-    const theirs = dnsPacket.decode(reply) as dnsPacket.DecodedPacket;
+    const theirs = dnsPacket.decode(reply) as dnsPacket.DecodedPacket & { rcode: string };
     assert.equal(theirs.rcode, "REFUSED");
     assert.equal(theirs.flag_ra, true);
   });
