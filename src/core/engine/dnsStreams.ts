@@ -3,8 +3,9 @@
  * Packets are held until every message that they complete is judged; a message's beginning may go on (its peer can't use it).
  */
 import { Reason } from "../abi.generated.js";
+import { HeldPackets } from "../flow/held.js";
 import { StreamAssembler } from "../flow/reassembly.js";
-import { seqAdd, seqDiff } from "../flow/seq.js";
+import { seqAdd } from "../flow/seq.js";
 import { BoundedTable } from "../flow/table.js";
 import { tcpResetFor, tcpResetToServer } from "../wire/build.js";
 import type { IpPacket } from "../wire/ip.js";
@@ -25,9 +26,7 @@ const MAX_MESSAGE = 65_537;
 
 interface Direction {
   readonly stream: StreamAssembler;
-  held: { readonly id: PacketId; readonly seq: number; readonly end: number }[];
-  /** Sequence number up to which bytes went on. */
-  releasedTo: number;
+  readonly held: HeldPackets<PacketId>;
 }
 
 interface Connection {
@@ -152,11 +151,11 @@ export class DnsStreams {
     const end = seqAdd(tcp.seq, payload.length);
     switch (side.stream.add(tcp.seq, payload)) {
       case "ok":
-        side.held.push({ id, seq: tcp.seq, end });
+        side.held.hold(id, tcp.seq, end);
         return true;
       case "duplicate":
-        if (seqDiff(side.releasedTo, end) < 0) this.#voice.drop(id, out);
-        else this.#voice.accept(id, mark, out);
+        if (side.held.hasReleased(end)) this.#voice.accept(id, mark, out);
+        else this.#voice.drop(id, out);
         return false;
       case "overlap-conflict":
         this.#voice.discard(id, Reason.OVERLAP, bytes.length, out);
@@ -216,25 +215,11 @@ export class DnsStreams {
 
   /** Let go what is judged; of an unfinished message all but the newest packets, so that the sender's window opens. */
   #release(side: Direction, mark: 2 | 3 | undefined, out: Command[]): void {
-    const { stream } = side;
+    const { stream, held } = side;
     const unfinished = stream.bufferedBytes > 0;
-    const keep = unfinished ? this.#limits.heldPerFlow : 0;
-    while (side.held.length > keep) {
-      const at = side.held.findIndex((held) => seqDiff(side.releasedTo, held.seq) >= 0);
-      const next = side.held[at];
-      if (!next) return;
-      side.held.splice(at, 1);
-      if (seqDiff(side.releasedTo, next.end) < 0) side.releasedTo = next.end;
-      this.#voice.accept(next.id, mark, out);
-    }
-    if (!unfinished) return;
+    for (const id of held.releaseInOrder(unfinished ? this.#limits.heldPerFlow : 0)) this.#voice.accept(id, mark, out);
     // Packets that end before the unfinished message are judged wholly.
-    side.held = side.held.filter((held) => {
-      if (seqDiff(stream.firstSeq, held.end) < 0) return true;
-      if (seqDiff(side.releasedTo, held.end) < 0) side.releasedTo = held.end;
-      this.#voice.accept(held.id, mark, out);
-      return false;
-    });
+    for (const id of held.releaseUpTo(stream.firstSeq)) this.#voice.accept(id, mark, out);
   }
 
   #close(key: string, connection: Connection, out: Command[]): void {
@@ -244,9 +229,7 @@ export class DnsStreams {
 
   #dropHeld(connection: Connection, out: Command[]): void {
     for (const side of [connection.toServer, connection.toClient]) {
-      if (!side) continue;
-      for (const held of side.held) this.#voice.drop(held.id, out);
-      side.held = [];
+      for (const id of side?.held.takeAll() ?? []) this.#voice.drop(id, out);
     }
   }
 
@@ -267,8 +250,7 @@ export class DnsStreams {
 function direction(firstSeq: number): Direction {
   return {
     stream: new StreamAssembler({ firstSeq, maxBytes: 2 * MAX_MESSAGE, maxSegments: 256 }),
-    held: [],
-    releasedTo: firstSeq,
+    held: new HeldPackets(firstSeq),
   };
 }
 

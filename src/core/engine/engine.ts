@@ -17,9 +17,10 @@ import type { Command } from "./commands.js";
 import { DnsDatagrams } from "./dnsDatagrams.js";
 import { DnsStreams } from "./dnsStreams.js";
 import type { ClientId, Event, KernelDecisionEvent, PacketEvent, RestoredEvent } from "./events.js";
+import type { FlowLookup } from "./flowState.js";
 import { LearnedNames, type LearnedEntry } from "./learned.js";
 import type { EngineLimits } from "./limits.js";
-import { TcpFlows, type FlowLookup, type TcpPacket } from "./tcpFlows.js";
+import { TcpFlows, type TcpPacket } from "./tcpFlows.js";
 import {
   flowKey,
   IPPROTO_ICMP,

@@ -10,14 +10,15 @@
  * bytes that differ revoke the flow.
  */
 import { FLOW_BY_HELLO, FLOW_FINAL, Reason } from "../abi.generated.js";
+import { HeldPackets } from "../flow/held.js";
 import { StreamAssembler } from "../flow/reassembly.js";
 import { seqAdd, seqDiff } from "../flow/seq.js";
 import { BoundedTable } from "../flow/table.js";
 import { tcpResetToServer } from "../wire/build.js";
 import { TcpFlag, type TcpSegment } from "../wire/tcp.js";
-import type { Command, FlowKey } from "./commands.js";
-import type { PacketId } from "./events.js";
+import type { Command } from "./commands.js";
 import { readFirstBytes } from "./firstBytes.js";
+import type { CachedFlow, FlowLookup, JudgedFlow, PendingFlow } from "./flowState.js";
 import type { LearnedEntry, LearnedNames } from "./learned.js";
 import type { EngineLimits } from "./limits.js";
 import {
@@ -30,50 +31,6 @@ import {
   type Voice,
   type Why,
 } from "./voice.js";
-
-interface PendingFlow {
-  readonly firstSeq: number;
-  readonly started: number;
-  /** When the first payload came; the hello must be complete `helloMs` later. */
-  helloStarted: number | undefined;
-  readonly stream: StreamAssembler;
-  /** Packets that wait for the verdict, in order of arrival. */
-  held: HeldPacket[];
-  /** Sequence number up to which bytes went on to the server as PENDING. */
-  releasedTo: number;
-  /** The learned address that let the SYN pass (verify dns and both). */
-  readonly learned: LearnedEntry | undefined;
-  /** For denials that no packet triggers (time-outs): the last packet's headers and payload. */
-  last: ClientPacket;
-}
-
-interface HeldPacket {
-  readonly id: PacketId;
-  readonly seq: number;
-  readonly end: number;
-}
-
-/**
- * What eBPF has cached for a TCP flow. It sees every SYN, user space only those that carry something: where a flow begins is known there.
- */
-export interface CachedFlow {
-  /** pending: opened, its first payload awaited. */
-  readonly verdict: "pending" | "allow" | "deny";
-  readonly final: boolean;
-  /** Sequence number of the first payload byte. */
-  readonly judgedStart: number;
-  /** End of the judged range; = judgedStart while nothing was judged. */
-  readonly judgedEnd: number;
-}
-
-/** A read of the kernel's cache; undefined: nothing that counts (none, idle, of another generation). */
-export type FlowLookup = (key: FlowKey) => CachedFlow | undefined;
-
-interface JudgedFlow {
-  readonly start: number;
-  readonly bytes: Uint8Array;
-  readonly why: Why;
-}
 
 /** A TCP packet whose header was parsed. */
 export type TcpPacket = ClientPacket & { readonly tcp: TcpSegment };
@@ -179,8 +136,7 @@ export class TcpFlows {
       started: now,
       helloStarted: undefined,
       stream,
-      held: [],
-      releasedTo: firstSeq,
+      held: new HeldPackets(firstSeq),
       learned,
       last: withoutBuffer(packet),
     };
@@ -226,9 +182,9 @@ export class TcpFlows {
         return this.#voice.discard(packet.id, Reason.MALFORMED, bytes.length, out);
       case "duplicate":
         // What went on may have been lost on its way.
-        if (seqDiff(flow.releasedTo, end) >= 0) return this.#voice.accept(packet.id, MARK_PENDING, out);
+        if (flow.held.hasReleased(end)) return this.#voice.accept(packet.id, MARK_PENDING, out);
         // What is held needs no second copy, but the sender waits for an acknowledgement of it before it sends the rest.
-        this.#letWindowOpen(flow, Math.max(flow.held.length - 1, 0), out);
+        this.#letWindowOpen(flow, Math.max(flow.held.count - 1, 0), out);
         return this.#voice.drop(packet.id, out);
       case "ok":
         break;
@@ -236,7 +192,7 @@ export class TcpFlows {
     if (this.#held >= this.#limits.held) {
       return this.#denyFlow(id, flow, packet, { reason: Reason.OVERLOAD, detail: "too many packets held" }, now, out);
     }
-    flow.held.push({ id: packet.id, seq, end });
+    flow.held.hold(packet.id, seq, end);
     this.#held++;
     flow.last = withoutBuffer(packet);
     this.#judge(id, flow, packet, now, out);
@@ -286,14 +242,9 @@ export class TcpFlows {
 
   /** All but `keep` packets go on, oldest first, as long as nothing is missing before them. */
   #letWindowOpen(flow: PendingFlow, keep: number, out: Command[]): void {
-    while (flow.held.length > keep) {
-      const at = flow.held.findIndex((held) => seqDiff(flow.releasedTo, held.seq) >= 0);
-      const next = flow.held[at];
-      if (!next) return;
-      flow.held.splice(at, 1);
+    for (const id of flow.held.releaseInOrder(keep)) {
       this.#held--;
-      if (seqDiff(flow.releasedTo, next.end) < 0) flow.releasedTo = next.end;
-      this.#voice.accept(next.id, MARK_PENDING, out);
+      this.#voice.accept(id, MARK_PENDING, out);
     }
   }
 
@@ -301,12 +252,11 @@ export class TcpFlows {
     const bytes = flow.stream.contiguous().slice();
     const start = flow.stream.firstSeq;
     this.#judged.set(id, { start, bytes, why }, now);
-    const held = flow.held;
-    flow.held = [];
+    const held = flow.held.takeAll();
     this.#held -= held.length;
     this.#remove(id);
     this.#put(packet, why, "allow", FLOW_BY_HELLO, start, seqAdd(start, bytes.length), out);
-    for (const one of held) this.#voice.accept(one.id, MARK_ALLOW, out);
+    for (const one of held) this.#voice.accept(one, MARK_ALLOW, out);
     this.#voice.allowed(packet, why, out);
   }
 
@@ -427,9 +377,9 @@ export class TcpFlows {
 
   /** Drop what is held and all that is known of an undecided flow. */
   #forget(id: string, flow: PendingFlow, out: Command[]): void {
-    for (const held of flow.held) this.#voice.drop(held.id, out);
-    this.#held -= flow.held.length;
-    flow.held = [];
+    const held = flow.held.takeAll();
+    for (const one of held) this.#voice.drop(one, out);
+    this.#held -= held.length;
     this.#remove(id);
   }
 
