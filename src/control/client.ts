@@ -43,7 +43,7 @@ export function callControl(options: CallOptions): Promise<unknown> {
       try {
         resolve(resultOf(Buffer.concat(chunks).toString("utf8")));
       } catch (error) {
-        reject(error as Error);
+        reject(error instanceof Error ? error : new Error(String(error)));
       }
     });
     socket.on("error", (error) => {

@@ -107,9 +107,10 @@ function serveClient(socket: Socket, handlers: Handlers, idleMs: number): void {
     socket.pause();
     busy = busy.then(async () => {
       for (const one of requests) {
-        if (socket.destroyed) return;
         const response = line(await answer(one, handlers));
-        if (!socket.destroyed && !socket.write(response)) await drained(socket);
+        // Closed meanwhile: nobody reads the rest.
+        if (socket.destroyed) return;
+        if (!socket.write(response)) await drained(socket);
       }
       socket.resume();
     });
@@ -167,7 +168,7 @@ function parseRequest(text: string): Request {
   return parsed.data;
 }
 
-async function call(request: Request, handlers: Handlers): Promise<unknown> {
+function call(request: Request, handlers: Handlers): unknown {
   if (!Object.hasOwn(methods, request.method)) {
     throw new ControlError(
       "unknown-method",

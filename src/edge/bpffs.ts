@@ -39,7 +39,8 @@ export function bpffsProblem(pinDir: string): string | undefined {
 export function mountBpffs(pinDir: string): void {
   if (isOnBpffs(pinDir)) return;
   const result = spawnSync("mount", ["-t", "bpf", "-o", "mode=0700", "bpf", standardMount]);
-  if (result.status !== 0) throw new Error(`can't mount ${standardMount}: ${result.stderr?.toString().trim()}`);
+  if (result.error) throw new Error(`can't mount ${standardMount}`, { cause: result.error });
+  if (result.status !== 0) throw new Error(`can't mount ${standardMount}: ${result.stderr.toString().trim()}`);
 }
 
 /** Pin `what` at `path` in one step, in place of what is there. */

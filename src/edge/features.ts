@@ -98,7 +98,7 @@ function hardwareOffloadWarnings(): string[] {
     .flatMap((line) => /^\s*([^:\s]+):/.exec(line)?.[1] ?? []);
   return names.flatMap((name) => {
     const result = spawnSync("ethtool", ["-k", name], { timeout: 5000 });
-    if (!/^hw-tc-offload: on/m.test(result.stdout?.toString() ?? "")) return [];
+    if (result.error || !/^hw-tc-offload: on/m.test(result.stdout.toString())) return [];
     return [
       `${name}: hw-tc-offload is on: flows that another program offloads pass unseen; ethtool -K ${name} hw-tc-offload off`,
     ];

@@ -12,9 +12,11 @@ import { defaults, formatMask } from "./options.js";
 import type { InstancePaths } from "./paths.js";
 import { instancePaths } from "./paths.js";
 
+const recordVersion = 1;
+
 /** Everything that `clean` must know after a kill -9. */
 export interface InstanceRecord {
-  readonly v: 1;
+  readonly v: number;
   readonly name: string;
   readonly pid: number;
   /** Inode of the network namespace: interfaces and queues are compared only within one. */
@@ -60,8 +62,9 @@ export function listInstances(runDir: string = defaults.runDir): Instance[] {
 
 export function readRecord(path: string): InstanceRecord | undefined {
   try {
-    const value = JSON.parse(readFileSync(path, "utf8")) as InstanceRecord;
-    return value.v === 1 && typeof value.name === "string" && Array.isArray(value.lan) ? value : undefined;
+    const value = JSON.parse(readFileSync(path, "utf8")) as Partial<InstanceRecord>;
+    // Only we write it, in one step: the version says all about its shape.
+    return value.v === recordVersion ? (value as InstanceRecord) : undefined;
   } catch {
     return undefined;
   }
@@ -161,7 +164,7 @@ function freeMask(records: readonly InstanceRecord[]): number {
 
 export function recordOf(options: GatewayOptions): InstanceRecord {
   return {
-    v: 1,
+    v: recordVersion,
     name: options.name,
     pid: process.pid,
     netns: networkNamespace(),

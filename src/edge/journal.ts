@@ -121,7 +121,7 @@ export class Journal {
         lines += slice.length;
         slice = [];
         await new Promise((resolve) => setImmediate(resolve));
-        if (this.#closed) throw new Error("closed");
+        if (this.#isClosed()) throw new Error("closed");
       }
       bytes += writeAll(fd, slice.join(""));
       lines += slice.length;
@@ -136,7 +136,8 @@ export class Journal {
       this.#lines = lines;
       this.#compactions++;
     } catch (error) {
-      if (!this.#closed) this.#options.onError?.(`the journal of learned names can't be compacted: ${describe(error)}`);
+      if (!this.#isClosed())
+        this.#options.onError?.(`the journal of learned names can't be compacted: ${describe(error)}`);
       // Not again for every line: only when it has doubled once more.
       this.#living = this.#lines;
       rmSync(path, { force: true });
@@ -148,6 +149,11 @@ export class Journal {
 
   stats(): JournalStats {
     return { lines: this.#lines, bytes: this.#bytes, lost: this.#lost, compactions: this.#compactions };
+  }
+
+  /** A call, so that the compiler doesn't believe the answer beyond an await. */
+  #isClosed(): boolean {
+    return this.#closed;
   }
 
   close(): void {
@@ -218,7 +224,7 @@ function decode(line: string): RestoredEvent | undefined {
     client: Buffer.from(c, "hex").toString("latin1") as ClientId,
     name: n,
     address: Buffer.from(a, "hex").toString("latin1") as Addr,
-    chain: ch as string[],
+    chain: ch,
     expires: e,
   };
 }

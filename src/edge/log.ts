@@ -132,21 +132,24 @@ const protocols: Readonly<Record<number, string>> = {
 };
 
 function prettyOptions(destination: pino.DestinationStream): pretty.PrettyOptions {
-  const color = process.stdout.isTTY === true;
+  const color = process.stdout.isTTY;
   return {
-    destination: destination as unknown as NodeJS.WritableStream,
+    destination: destination,
     colorize: color,
     translateTime: "SYS:HH:MM:ss.l",
     hideObject: true,
     // `name` is the name on the wire here, not the name of a logger.
     ignore: "level,name,pid",
-    messageFormat: (line) => (line["verdict"] === undefined ? String(line["msg"]) : decisionText(line, color)),
+    messageFormat: (line) => (line["verdict"] === undefined ? (line["msg"] as string) : decisionText(line, color)),
   };
 }
 
 /** `deny  192.168.1.5 -> www.example.com 192.0.2.1:443/tcp  name-denied  (--domain *.x.io)` */
 function decisionText(line: Record<string, unknown>, color: boolean): string {
-  const text = (key: string) => (line[key] === undefined ? "" : String(line[key]));
+  const text = (key: string) => {
+    const value = line[key];
+    return typeof value === "string" || typeof value === "number" ? String(value) : "";
+  };
   const verdict = text("verdict");
   const address = text("address");
   const host = address.includes(":") ? `[${address}]` : address;

@@ -42,16 +42,21 @@ export class Reattacher {
     if (this.#running) return;
     this.#running = true;
     try {
-      while (this.#again && !this.#closed) {
+      while (this.#again && !this.#isClosed()) {
         this.#again = false;
         const links = await this.#interfaces.links();
-        if (!this.#closed) this.#compare(links);
+        if (!this.#isClosed()) this.#compare(links);
       }
     } catch (error) {
       this.#options.log.error({}, `the interfaces can't be read: ${describe(error)}`);
     } finally {
       this.#running = false;
     }
+  }
+
+  /** A call, so that the compiler doesn't believe the answer beyond an await. */
+  #isClosed(): boolean {
+    return this.#closed;
   }
 
   close(): void {

@@ -5,17 +5,19 @@
  * or held by the engine and remembered here with its mark. An exception drops it (reason `internal`); a packet held for longer than
  * `maxHoldMs` is dropped too; a second verdict for a packet is ignored and counted. With fail mode `open`, "drops" reads "lets pass".
  */
-import { EVENT_SIZE, Reason, Verdict, decodeEvent } from "../core/abi.generated.js";
+import { Reason, Verdict } from "../core/abi.generated.js";
 import type { Command, DecisionCommand, LearnCommand, VerdictCommand } from "../core/engine/commands.js";
-import type { ClientId, Event, Hook, PacketId } from "../core/engine/events.js";
+import type { Event, PacketId } from "../core/engine/events.js";
 import { META_STRIDE, Meta } from "../native/types.js";
 import type { Queue } from "../native/types.js";
 import type { GovernedInterface } from "./clients.js";
-import { clientOf } from "./clients.js";
 import { monotonicMs } from "./clock.js";
 import { describe } from "./errors.js";
+import { kernelDecisionEvent, kernelId, packetEvent, packetId, queueIndex } from "./kernelEvents.js";
 import type { KernelMaps } from "./kernelMaps.js";
 import type { FailMode, MarkBits } from "./options.js";
+import type { ReasonCounts } from "./reasonCounters.js";
+import { ReasonCounters } from "./reasonCounters.js";
 
 export interface EngineLike {
   handle(event: Event, now: number, out: Command[]): void;
@@ -48,12 +50,7 @@ export interface RunnerStats {
   readonly duplicateVerdicts: number;
   readonly sendErrors: number;
   /** Counted in user space, by reason; the kernel has counters of its own. */
-  readonly reasons: Readonly<Record<number, { readonly packets: number; readonly bytes: number }>>;
-}
-
-/** Kernel ids are 32 bits, queue indices small: together exact in a double. */
-export function packetId(queueIndex: number, kernelId: number): PacketId {
-  return (queueIndex * 0x1_0000_0000 + kernelId) as PacketId;
+  readonly reasons: ReasonCounts;
 }
 
 interface Held {
@@ -61,7 +58,6 @@ interface Held {
   readonly since: number;
 }
 
-const hooks: readonly (Hook | undefined)[] = [undefined, "input", "forward", "output"];
 const sweepMs = 1000;
 /** setTimeout can't wait longer. */
 const maxTimerMs = 2 ** 31 - 1;
@@ -86,8 +82,7 @@ export class Runner {
   #overdue = 0;
   #duplicates = 0;
   #sendErrors = 0;
-  readonly #reasonPackets = new Float64Array(Reason.MAX);
-  readonly #reasonBytes = new Float64Array(Reason.MAX);
+  readonly #reasons = new ReasonCounters();
 
   constructor(options: RunnerOptions) {
     this.#options = options;
@@ -105,34 +100,26 @@ export class Runner {
   }
 
   /** The handler of one queue's batches. Never throws. The verdicts are flushed by the binding after it returns. */
-  onBatch(queueIndex: number, count: number, meta: Uint32Array, data: Buffer): void {
+  onBatch(queue: number, count: number, meta: Uint32Array, data: Buffer): void {
     const now = this.#now();
     for (let i = 0; i < count; i++) {
       const at = i * META_STRIDE;
       this.#packets++;
-      this.#onPacket(queueIndex, meta, at, data, now);
+      this.#onPacket(queue, meta, at, data, now);
     }
     this.#arm();
   }
 
   /** A record of the ring buffer. Never throws. */
   onKernelEvent(record: Buffer): void {
-    if (record.length < EVENT_SIZE) {
-      this.#fail("a kernel event is too short", new RangeError(`${record.length} bytes`));
+    let event: Event;
+    try {
+      event = kernelDecisionEvent(record);
+    } catch (error) {
+      this.#fail("a kernel event can't be read", error);
       return;
     }
-    const event = decodeEvent(record);
-    this.#run({
-      type: "kernelDecision",
-      verdict: event.verdict === Verdict.ALLOW ? "allow" : "deny",
-      reason: event.reason,
-      rule: event.rule,
-      policy: event.policy,
-      client: Buffer.from(event.client).toString("latin1") as ClientId,
-      ifindexIn: event.ifindex,
-      bytes: event.data.subarray(0, event.snapLen),
-      wireLength: event.wireLen,
-    });
+    this.#run(event);
     this.#flush();
     this.#arm();
   }
@@ -159,10 +146,6 @@ export class Runner {
   }
 
   stats(): RunnerStats {
-    const reasons: Record<number, { packets: number; bytes: number }> = {};
-    this.#reasonPackets.forEach((packets, reason) => {
-      if (packets > 0) reasons[reason] = { packets, bytes: this.#reasonBytes[reason] as number };
-    });
     return {
       packets: this.#packets,
       held: this.#held.size,
@@ -170,64 +153,33 @@ export class Runner {
       overdue: this.#overdue,
       duplicateVerdicts: this.#duplicates,
       sendErrors: this.#sendErrors,
-      reasons,
+      reasons: this.#reasons.counted(),
     };
   }
 
-  #onPacket(queueIndex: number, meta: Uint32Array, at: number, data: Buffer, now: number): void {
-    const id = packetId(queueIndex, meta[at + Meta.id] as number);
+  #onPacket(queue: number, meta: Uint32Array, at: number, data: Buffer, now: number): void {
+    const id = packetId(queue, meta[at + Meta.id] as number);
     const mark = meta[at + Meta.mark] as number;
-    const offset = meta[at + Meta.offset] as number;
-    const length = meta[at + Meta.length] as number;
-    const wireLength = meta[at + Meta.wireLength] as number;
-    const hook = hooks[meta[at + Meta.hook] as number];
-    if (this.#stopped || hook === undefined) {
-      this.#abandon(id, mark, wireLength, Reason.INTERNAL);
+    const event = this.#stopped ? Reason.INTERNAL : packetEvent(id, meta, at, data, this.#options.interfaces);
+    if (typeof event === "number") {
+      this.#abandon(id, mark, meta[at + Meta.wireLength] as number, event);
       return;
     }
-    const bytes = data.subarray(offset, offset + length);
-    const ifindexIn = meta[at + Meta.ifindexIn] as number;
-    const flags = meta[at + Meta.flags] as number;
-
-    // From a governed interface (0: this box itself) it is a client's packet; from anywhere else it can only be an answer to one.
-    // What reaches INPUT in own-egress mode came in by eface, which is in no table of clients.
-    const from = this.#options.interfaces.get(ifindexIn);
-    let client: ClientId | undefined;
-    if (from) {
-      const mac0 = meta[at + Meta.mac0] as number;
-      const mac1 = meta[at + Meta.mac1] as number;
-      client = clientOf(from.clientBy, ifindexIn, bytes, (flags & 8) !== 0, mac0, mac1);
-      if (client === undefined) {
-        this.#abandon(id, mark, wireLength, Reason.MALFORMED);
-        return;
-      }
-    }
-
     this.#current = id;
     this.#currentMark = mark;
     this.#currentJudged = false;
-    const fine = this.#run(
-      {
-        type: "packet",
-        id,
-        hook,
-        ifindexIn,
-        ifindexOut: meta[at + Meta.ifindexOut] as number,
-        mark,
-        client,
-        policy: from?.policy,
-        bytes,
-        wireLength,
-        checksumPending: (flags & 1) !== 0,
-      },
-      now,
-    );
+    const fine = this.#run(event, now);
     // No verdict and no exception: the engine holds it. After an exception it may believe so too, but nobody can tell.
-    if (!this.#currentJudged) {
+    if (!this.#isJudged()) {
       if (fine) this.#held.set(id, { mark, since: now });
-      else this.#abandon(id, mark, wireLength, Reason.INTERNAL);
+      else this.#abandon(id, mark, event.wireLength, Reason.INTERNAL);
     }
     this.#current = -1 as PacketId;
+  }
+
+  /** A call, so that the compiler doesn't believe the answer beyond `#run`. */
+  #isJudged(): boolean {
+    return this.#currentJudged;
   }
 
   /**
@@ -284,11 +236,11 @@ export class Runner {
         }
         return;
       case "decision":
-        if (!command.inKernel) this.#count(command.reason, 0);
+        if (!command.inKernel) this.#reasons.count(command.reason, 0);
         this.#options.decided(command);
         return;
       case "count":
-        this.#count(command.reason, command.bytes);
+        this.#reasons.count(command.reason, command.bytes);
         return;
     }
   }
@@ -317,10 +269,10 @@ export class Runner {
   #abandon(id: PacketId, mark: number, bytes: number, reason: number): void {
     const queue = this.#queueOf(id);
     if (this.#failOpen) {
-      this.#count(Reason.ALLOW_FAIL_OPEN, bytes);
+      this.#reasons.count(Reason.ALLOW_FAIL_OPEN, bytes);
       queue.verdict(kernelId(id), "accept", this.#marked(mark, Verdict.ALLOW));
     } else {
-      this.#count(reason, bytes);
+      this.#reasons.count(reason, bytes);
       queue.verdict(kernelId(id), "drop");
     }
   }
@@ -330,14 +282,9 @@ export class Runner {
   }
 
   #queueOf(id: PacketId): Queue {
-    const queue = this.#queues[Math.floor(id / 0x1_0000_0000)];
+    const queue = this.#queues[queueIndex(id)];
     if (!queue) throw new RangeError(`packet id ${id} is of no queue`);
     return queue;
-  }
-
-  #count(reason: number, bytes: number): void {
-    this.#reasonPackets[reason] = (this.#reasonPackets[reason] ?? 0) + 1;
-    this.#reasonBytes[reason] = (this.#reasonBytes[reason] ?? 0) + bytes;
   }
 
   #flush(): void {
@@ -376,8 +323,4 @@ export class Runner {
     this.#exceptions++;
     this.#options.failed(`${what}: ${describe(error)}`);
   }
-}
-
-function kernelId(id: PacketId): number {
-  return id % 0x1_0000_0000;
 }

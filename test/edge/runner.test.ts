@@ -7,7 +7,8 @@ import type { ClientId, Event, PacketEvent, PacketId } from "../../src/core/engi
 import type { Addr } from "../../src/core/net/address.js";
 import type { GovernedInterface } from "../../src/edge/clients.js";
 import type { RunnerOptions } from "../../src/edge/runner.js";
-import { Runner, packetId } from "../../src/edge/runner.js";
+import { packetId } from "../../src/edge/kernelEvents.js";
+import { Runner } from "../../src/edge/runner.js";
 import type { Queue } from "../../src/native/types.js";
 import { META_STRIDE, Meta } from "../../src/native/types.js";
 
