@@ -1,7 +1,7 @@
 /**
  * DNS messages (RFC 1035, RFC 6891), read strictly: whatever two readers could take for two things is invalid.
  */
-import { addrFromBytes } from "../net/address.js";
+import { addrFromBytes, type Addr } from "../net/address.js";
 import { u16, u32, u8 } from "./bytes.js";
 import { DnsType, type DnsMessage, type DnsQuestion, type DnsRecord } from "./dnsMessage.js";
 import { appendLabel } from "./dnsName.js";
@@ -102,28 +102,35 @@ function readRecord(cursor: Cursor, section: DnsRecord["section"]): DnsRecord | 
   cursor.at += 10;
   if (!cursor.has(dataLength)) return null;
   const dataOffset = cursor.at;
-  const record = { section, name, type, class: class_, ttl: ttl > 0x7fffffff ? 0 : ttl, dataOffset, dataLength };
   cursor.at += dataLength;
-  if (class_ !== CLASS_IN) return record;
-  switch (type) {
-    case DnsType.A:
-      if (dataLength !== 4) return cursor.fail("rdata", dataOffset);
-      return { ...record, address: addrFromBytes(bytes, dataOffset, 4) };
-    case DnsType.AAAA:
-      if (dataLength !== 16) return cursor.fail("rdata", dataOffset);
-      return { ...record, address: addrFromBytes(bytes, dataOffset, 16) };
-    case DnsType.CNAME:
-    case DnsType.DNAME: {
+  let address: Addr | undefined;
+  let target: string | undefined;
+  if (class_ === CLASS_IN) {
+    if (type === DnsType.A || type === DnsType.AAAA) {
+      const size = type === DnsType.A ? 4 : 16;
+      if (dataLength !== size) return cursor.fail("rdata", dataOffset);
+      address = addrFromBytes(bytes, dataOffset, size);
+    } else if (type === DnsType.CNAME || type === DnsType.DNAME) {
       const behind = cursor.at;
       cursor.at = dataOffset;
-      const target = cursor.name();
-      if (target === null) return null;
+      const alias = cursor.name();
+      if (alias === null) return null;
       if (cursor.at !== behind) return cursor.fail("rdata", dataOffset);
-      return { ...record, target };
+      target = alias;
     }
-    default:
-      return record;
   }
+  // One literal, so that all records have one shape: copying into a second one costs more than all the rest.
+  return {
+    section,
+    name,
+    type,
+    class: class_,
+    ttl: ttl > 0x7fffffff ? 0 : ttl,
+    address,
+    target,
+    dataOffset,
+    dataLength,
+  };
 }
 
 /** RFC 6891 6.1.2: {code, length, data} until the end, exactly. */

@@ -32,9 +32,9 @@ export interface DnsRecord {
   /** Seconds; 0 if the top bit is set (RFC 2181 8). */
   readonly ttl: number;
   /** Of A and AAAA in class IN. */
-  readonly address?: Addr;
+  readonly address?: Addr | undefined;
   /** Of CNAME and DNAME in class IN; normal form. */
-  readonly target?: string;
+  readonly target?: string | undefined;
   /** Of the RDATA, in `bytes`. */
   readonly dataOffset: number;
   readonly dataLength: number;
