@@ -32,7 +32,9 @@ export function report(error: unknown): number {
   }
   process.stderr.write(`l7egg: ${describe(error)}\n`);
   const log = (error as { log?: unknown } | null)?.log;
-  if (typeof log === "string" && log !== "") process.stderr.write(`${log}\n`);
+  // The verifier's last words say why; all of them can be megabytes.
+  if (typeof log === "string" && log !== "")
+    process.stderr.write(`${log.trimEnd().split("\n").slice(-20).join("\n")}\n`);
   return 1;
 }
 

@@ -9,6 +9,7 @@
  * verdicts → classifiers → queues → pins → folder. (Classifiers before the gate would drop what is allowed: the gate lets nothing out
  * that nobody has marked.) To keep traffic governed while nobody is there, kill -9.
  */
+import { existsSync } from "node:fs";
 import type { DecisionCommand } from "../core/engine/commands.js";
 import { Engine } from "../core/engine/engine.js";
 import { defaultLimits } from "../core/engine/limits.js";
@@ -129,6 +130,8 @@ async function build(
   const { options, spec, compiled } = plan;
   const claim = claimInstance(options);
   const { paths, previous } = claim;
+  // What an earlier run left governs on if this start fails; what this start made goes.
+  const takesOver = previous !== undefined || existsSync(paths.pins);
   undo.push(() => {
     // After a kill -9 the folder tells `clean` and the next start what is still in force.
     if (previous) writeRecord(paths, previous);
@@ -137,6 +140,7 @@ async function build(
   });
 
   const interfaces = new Map(governedInterfaces(plan.lan, spec.id).map((one) => [one.ifindex, one]));
+  if (!takesOver) undo.push(() => removePins(options.pinDir, claim));
   const datapath = Datapath.prepare(native, {
     instance: options.name,
     paths,
@@ -150,10 +154,7 @@ async function build(
     own: options.lan.length === 0,
     attachMode: plan.attachMode,
   });
-  undo.push(() => {
-    datapath.close();
-    if (!previous) removePins(options.pinDir, claim);
-  });
+  undo.push(() => datapath.close());
 
   const engine = new Engine({
     policies: compiled.policies,
@@ -197,10 +198,10 @@ async function build(
 
   datapath.pin();
   if (options.iptables) {
-    if (!previous) undo.push(() => rulesDown(options.name));
+    if (!takesOver) undo.push(() => rulesDown(options.name));
     for (const remark of await rulesUp(options)) log.warn({}, remark);
   }
-  if (!previous) undo.push(() => datapath.attachments.list().forEach((one) => datapath.attachments.detach(one)));
+  if (!takesOver) undo.push(() => datapath.attachments.list().forEach((one) => datapath.attachments.detach(one)));
   datapath.attach(wantedAttachments(plan.lan, plan.eface));
   const ring = native.openRingBuffer(datapath.maps.events, (record) => runner.onKernelEvent(record));
   undo.push(() => ring.close());
