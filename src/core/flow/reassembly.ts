@@ -172,7 +172,10 @@ export class StreamAssembler {
       if (need <= this.#buffer.length / 2) {
         this.#buffer.copyWithin(0, this.#head, this.#tail);
       } else {
-        const larger = new Uint8Array(Math.max(need, Math.min(need * 2, this.#maxBytes), 64));
+        // The first segment is often the only one: exactly its size.
+        const larger = new Uint8Array(
+          this.#buffer.length === 0 ? need : Math.max(need, Math.min(need * 2, this.#maxBytes)),
+        );
         larger.set(this.contiguous());
         this.#buffer = larger;
       }

@@ -93,11 +93,10 @@ export function parseClientHello(
   const gathered = gatherHello(stream, limits.maxBytes);
   if ("kind" in gathered) return gathered;
   const { message, declared, length } = gathered;
-  const result = parseBody(message, declared);
+  const result = parseBody(message, declared, length ?? 0);
   // The message is a view of the stream with one record, a copy of its pieces with more.
   if (result.kind === "invalid") return invalid(result.code, streamOffset(stream, result.offset));
-  if (result.kind === "needMore" || length === undefined) return needMore;
-  return done({ ...result.value, length });
+  return length === undefined ? needMore : result;
 }
 
 const RECORD_HEADER = 5;
@@ -180,9 +179,7 @@ function streamOffset(stream: Uint8Array, offset: number): number {
   }
 }
 
-type Body = Omit<ClientHello, "length">;
-
-function parseBody(message: Uint8Array, declared: number): Parsed<Body, TlsCode> {
+function parseBody(message: Uint8Array, declared: number, length: number): Parsed<ClientHello, TlsCode> {
   if (message.length < HANDSHAKE_HEADER) return needMore;
   const r = new Reader(message, HANDSHAKE_HEADER, declared);
   const stop = (reader: Reader) => (reader.short ? needMore : invalid<TlsCode>("malformed", reader.offset));
@@ -207,6 +204,7 @@ function parseBody(message: Uint8Array, declared: number): Parsed<Body, TlsCode>
     alpn: [],
     versions: [legacy],
     earlyData: false,
+    length,
   };
   // RFC 5246 7.4.1.2: a hello without extensions ends here.
   if (r.remaining === 0) return done(hello);
@@ -234,7 +232,7 @@ function parseBody(message: Uint8Array, declared: number): Parsed<Body, TlsCode>
   return r.short || message.length < declared ? needMore : done(hello);
 }
 
-type Hello = { -readonly [K in keyof Body]: Body[K] };
+type Hello = { -readonly [K in keyof ClientHello]: ClientHello[K] };
 
 /** Fills `hello`. A code: content that is wrong by itself. Lengths that don't fit show in `body`. */
 function readExtension(type: number, body: Reader, hello: Hello): TlsCode | undefined {
