@@ -15,9 +15,16 @@ struct decision {
 	__u32 rule;
 	__u8 verdict; // enum l7_verdict
 	__u8 reason; // enum l7_reason
-	__u8 from_flow; // 1: a cached flow said so
+	__u8 from_flow; // 1: a cached flow said so, which was asked for its route at its start
 	__u8 new_flow; // 1: worth caching
 };
+
+static __always_inline const struct l7_config *get_config(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&config, &zero);
+}
 
 static __always_inline void say(struct decision *d, __u8 verdict, __u8 reason, __u32 rule)
 {
@@ -101,19 +108,40 @@ static __always_inline __u8 range_verdict(__u64 range)
 }
 
 /*
- * A cached verdict. false: there is none that counts. `touch`: count the packet in the flow; plain additions, because the packets
+ * CLOCK_MONOTONIC as of the last tick, read from the kernel once a tick: the helper costs as much as a third of a flow lookup.
+ * Exact enough for seconds of idleness. CPUs share it without a lock: whoever sees the new tick with the old time is one tick late.
+ * (Not static: clang 14 would split it and write BTF that the kernel refuses.)
+ */
+struct {
+	__u64 tick;
+	__u64 ns;
+} coarse_clock;
+
+static __always_inline __u64 coarse_now(void)
+{
+	__u64 tick = bpf_jiffies64();
+
+	if (coarse_clock.tick != tick) {
+		coarse_clock.ns = bpf_ktime_get_coarse_ns();
+		coarse_clock.tick = tick;
+	}
+	return coarse_clock.ns;
+}
+
+/*
+ * A cached verdict. false: there is none that counts. The packet is counted in the flow, by plain additions, because the packets
  * of one flow and direction come by one CPU at a time (receive queues and the socket's lock see to that), and where they don't a lost count
  * costs nobody anything, while two locked additions cost each packet some 10 ns.
  */
-static __always_inline bool decide_by_flow(const struct l7_config *cfg, struct packet *p, bool touch, struct decision *d)
+static __always_inline bool decide_by_flow(const struct l7_config *cfg, struct packet *p, struct decision *d)
 {
 	struct l7_flow *flow = bpf_map_lookup_elem(&flows, &p->key);
 	__u64 now, age, idle;
 
 	if (!flow || flow->generation != cfg->generation)
 		return false;
-	/* Coarse (one tick) is exact enough for seconds of idleness. User space writes exact times, so `last_seen` may lie ahead. */
-	now = bpf_ktime_get_coarse_ns();
+	/* User space writes exact times, so `last_seen` may lie ahead. */
+	now = coarse_now();
 	age = now > flow->last_seen_ns ? now - flow->last_seen_ns : 0;
 	idle = flow->verdict == L7_VERDICT_DENY ? cfg->flow_idle_deny : is_tcp(p) ? cfg->flow_idle_tcp : cfg->flow_idle_other;
 	if (age >= idle * NS_PER_SECOND)
@@ -128,7 +156,8 @@ static __always_inline bool decide_by_flow(const struct l7_config *cfg, struct p
 	} else {
 		say(d, L7_VERDICT_ALLOW, L7_REASON_ALLOW_FLOW, flow->rule);
 	}
-	if (touch) {
+	/* OUTPUT only asks; the packet is counted when it comes to the gate. */
+	if (p->hook != L7_HOOK_OUTPUT) {
 		flow->last_seen_ns = now;
 		flow->packets++;
 		flow->bytes += p->wire_len;
@@ -257,25 +286,23 @@ static __always_inline void decide_by_name(struct __sk_buff *skb, const struct p
 	}
 }
 
-/* Flow, then CIDRs, then names. `p->key.policy` is set, `p` is IP. Whether it leaves by a governed way out is not asked here. */
-static __always_inline void decide(struct __sk_buff *skb, const struct l7_config *cfg, struct packet *p, bool touch,
-				   struct decision *d)
+/*
+ * CIDRs, then names. `p->key.policy` is set, `p` is IP, `d` is zeroed. A global function: the verifier looks at it once, not once for
+ * each way to parse a packet. Always returns 0.
+ */
+__noinline int decide_anew(struct __sk_buff *skb, struct packet *p, struct decision *d)
 {
 	const struct l7_policy *policy;
+	__u32 policy_id;
 
-	/* Not what IP, TCP, UDP or ICMP call a packet: the receiver's reading of it can't be known. */
-	if (p->error) {
-		say(d, L7_VERDICT_DENY, p->error, 0);
-		return;
-	}
-	/* A new connection is judged anew, whatever an earlier one on the same ports was. */
-	if (p->has_flow && !is_syn(p) && decide_by_flow(cfg, p, touch, d))
-		return;
-	policy = bpf_map_lookup_elem(&policies, &p->key.policy);
+	if (!p || !d)
+		return 0;
+	policy_id = p->key.policy;
+	policy = bpf_map_lookup_elem(&policies, &policy_id);
 	/* Governed, and nobody said how: closed. */
 	if (!policy || !policy->present) {
 		say(d, L7_VERDICT_DENY, L7_REASON_NO_POLICY, 0);
-		return;
+		return 0;
 	}
 	if (!decide_by_cidr(p, d)) {
 		/* netfilter puts fragments together before the queue, so user space sees the whole packet. */
@@ -289,6 +316,21 @@ static __always_inline void decide(struct __sk_buff *skb, const struct l7_config
 	 * is allowed by the same answer each time.
 	 */
 	d->new_flow = d->verdict == L7_VERDICT_ALLOW && p->has_flow && (!is_tcp(p) || is_syn(p));
+	return 0;
+}
+
+/* Flow, then the rest. Whether the packet leaves by a governed way out is not asked here. */
+static __always_inline void decide(struct __sk_buff *skb, const struct l7_config *cfg, struct packet *p, struct decision *d)
+{
+	/* Not what IP, TCP, UDP or ICMP call a packet: the receiver's reading of it can't be known. */
+	if (p->error) {
+		say(d, L7_VERDICT_DENY, p->error, 0);
+		return;
+	}
+	/* A new connection is judged anew, whatever an earlier one on the same ports was. */
+	if (p->has_flow && !is_syn(p) && decide_by_flow(cfg, p, d))
+		return;
+	decide_anew(skb, p, d);
 }
 
 #endif

@@ -29,13 +29,6 @@
 #define DHCP6_CLIENT 546
 #define DHCP6_SERVER 547
 
-static __always_inline const struct l7_config *get_config(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&config, &zero);
-}
-
 static __always_inline void set_mark(struct __sk_buff *skb, const struct l7_config *cfg, __u32 verdict)
 {
 	__u32 mark = (skb->mark & ~cfg->mark_mask) | (verdict << (cfg->mark_shift & 31) & cfg->mark_mask);
@@ -99,7 +92,7 @@ int classify(struct __sk_buff *skb)
 		d.reason = L7_REASON_NOT_EGRESS;
 		goto decided;
 	}
-	decide(skb, cfg, &p, true, &d);
+	decide(skb, cfg, &p, &d);
 	/*
 	 * Before anything is dropped, sent up or remembered: is it egress? A flow hit was asked once, at its start. A mark ALLOW does no harm on
 	 * a packet that isn't. Without addresses (family 0) there is nothing to ask for, and no router would forward it.
@@ -166,7 +159,7 @@ int output(struct __sk_buff *skb)
 	parse(skb, L7_HOOK_OUTPUT, 0, &p);
 	if (!p.family || is_own_upkeep(&p) || !policy_of(iface, 0, p.key.src, &p.key.policy, &known))
 		return 0;
-	decide(skb, cfg, &p, false, &d);
+	decide(skb, cfg, &p, &d);
 	return d.verdict == L7_VERDICT_INSPECT;
 }
 
@@ -227,7 +220,7 @@ int gate(struct __sk_buff *skb)
 		/* It went around `classify` (a route by mark, a DNAT rule, a mark that somebody cleared), and NAT may have changed its source. */
 		say(&d, L7_VERDICT_INSPECT, L7_REASON_NOT_INSPECTED, 0);
 	} else {
-		decide(skb, cfg, &p, true, &d);
+		decide(skb, cfg, &p, &d);
 		if (d.verdict == L7_VERDICT_INSPECT) {
 			d.reason = p.fragment ? L7_REASON_FRAGMENT : L7_REASON_NOT_INSPECTED;
 		} else if (d.new_flow) {

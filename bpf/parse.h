@@ -81,28 +81,6 @@ static __always_inline __be32 *words(__u8 addr[16])
 	return (__be32 *)addr;
 }
 
-/*
- * The 40 bytes at the network header: straight from the packet where a TC program may and they are in the linear part, else by the
- * helper, which also finds them in fragments of the skb. Returns how many there are: 40, 20 (a short IPv4 packet) or 0.
- */
-static __always_inline __u32 load_head(struct __sk_buff *skb, const __u8 hook, __u32 network, __be32 head[10])
-{
-	if (hook != L7_HOOK_OUTPUT) {
-		void *data = (void *)(long)skb->data + (network ? ETH_HLEN : 0);
-		void *end = (void *)(long)skb->data_end;
-
-		if (data + 40 <= end) {
-#pragma unroll
-			for (int i = 0; i < 10; i++)
-				head[i] = ((__be32 *)data)[i];
-			return 40;
-		}
-	}
-	if (bpf_skb_load_bytes(skb, network, head, 40) == 0)
-		return 40;
-	return bpf_skb_load_bytes(skb, network, head, 20) == 0 ? 20 : 0;
-}
-
 static __always_inline void parse_transport(struct packet *p, const struct transport *t, __u32 len)
 {
 	__u8 proto = p->key.proto;
@@ -241,8 +219,7 @@ __noinline __u64 walk6(struct __sk_buff *skb, __u32 network, __u32 total, __u32 
 }
 
 /* `head`: the first 40 bytes, of which `have` could be read. `available`: bytes of the skb from the network header. */
-static __always_inline void parse4(struct __sk_buff *skb, struct packet *p, const __be32 head[10], __u32 have,
-				   __u32 available)
+static __always_inline void parse4(struct __sk_buff *skb, struct packet *p, const __be32 *head, __u32 have, __u32 available)
 {
 	__u32 first = bpf_ntohl(head[0]);
 	__u32 header = (first >> 24 & 15) * 4;
@@ -282,7 +259,7 @@ static __always_inline void parse4(struct __sk_buff *skb, struct packet *p, cons
 		load_transport(skb, p, header, len);
 }
 
-static __always_inline void parse6(struct __sk_buff *skb, struct packet *p, const __be32 head[10], __u32 available)
+static __always_inline void parse6(struct __sk_buff *skb, struct packet *p, const __be32 *head, __u32 available)
 {
 	__u32 len = bpf_ntohl(head[1]) >> 16;
 	__u8 proto = bpf_ntohl(head[1]) >> 8;
@@ -320,29 +297,48 @@ static __always_inline void parse6(struct __sk_buff *skb, struct packet *p, cons
 		load_transport(skb, p, at, total - at);
 }
 
+static __always_inline void parse_head(struct __sk_buff *skb, struct packet *p, const __be32 *head, __u32 have)
+{
+	__u32 version = bpf_ntohl(head[0]) >> 28;
+
+	if (version == 4)
+		parse4(skb, p, head, have, p->wire_len);
+	else if (version == 6 && have == 40)
+		parse6(skb, p, head, p->wire_len);
+	else
+		p->error = L7_REASON_MALFORMED;
+}
+
 /*
  * Parse from the network header at `network`. `p` is zeroed by the caller. An IP version that is neither is MALFORMED; whether the
  * frame is IP at all is the caller's question (skb->protocol).
+ *
+ * Straight from the packet where a TC program may and the headers are in its linear part, else from a copy by the helper, which also finds
+ * them in fragments of the skb.
  */
 static __always_inline void parse(struct __sk_buff *skb, const __u8 hook, __u32 network, struct packet *p)
 {
-	__be32 head[10] = {};
-	__u32 available = skb->len - network;
-	__u32 have, version;
+	__be32 copy[10] = {};
 
 	p->hook = hook;
 	p->network = network;
-	have = skb->len < network ? 0 : load_head(skb, hook, network, head);
-	if (!have) {
+	if (skb->len < network) {
 		p->error = L7_REASON_MALFORMED;
 		return;
 	}
-	p->wire_len = available;
-	version = bpf_ntohl(head[0]) >> 28;
-	if (version == 4)
-		parse4(skb, p, head, have, available);
-	else if (version == 6 && have == 40)
-		parse6(skb, p, head, available);
+	p->wire_len = skb->len - network;
+	if (hook != L7_HOOK_OUTPUT) {
+		void *head = (void *)(long)skb->data + (network ? ETH_HLEN : 0);
+
+		if (head + 40 <= (void *)(long)skb->data_end) {
+			parse_head(skb, p, head, 40);
+			return;
+		}
+	}
+	if (bpf_skb_load_bytes(skb, network, copy, 40) == 0)
+		parse_head(skb, p, copy, 40);
+	else if (bpf_skb_load_bytes(skb, network, copy, 20) == 0)
+		parse_head(skb, p, copy, 20);
 	else
 		p->error = L7_REASON_MALFORMED;
 }

@@ -73,7 +73,7 @@ static __noinline int emit(struct __sk_buff *skb, const struct packet *p, const 
 static __noinline int remember(const struct packet *p, const struct decision *d, __u32 generation)
 {
 	struct l7_flow flow = {
-		.last_seen_ns = bpf_ktime_get_coarse_ns(),
+		.last_seen_ns = coarse_now(),
 		.packets = 1,
 		.bytes = p->wire_len,
 		.generation = generation,
