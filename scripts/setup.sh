@@ -33,6 +33,7 @@ build_needs="
 run_needs="
   iptables        iptables
   iproute2        ip
+  ethtool         ethtool
 "
 # dnsmasq-base, not dnsmasq: the program without the service.
 test_needs="
@@ -53,10 +54,10 @@ test_needs="
   tcpdump             tcpdump
   git                 git
   procps              sysctl
+  bpftool             bpftool
 "
+# What npm nfqueue, the yardstick, is built with; bench/ installs it by itself, the first time it is asked for.
 bench_needs="
-  haproxy                 haproxy
-  dnsperf                 dnsperf
   libnetfilter-queue-dev  /usr/include/libnetfilter_queue/libnetfilter_queue.h
   python3                 python3
 "
@@ -65,7 +66,7 @@ services_of() {
   case $1 in
     openssh-server) echo ssh.service ssh.socket ;;
     unbound) echo unbound.service unbound-resolvconf.service ;;
-    nginx | haproxy | iperf3) echo "$1.service" ;;
+    nginx | iperf3) echo "$1.service" ;;
   esac
 }
 
@@ -93,12 +94,11 @@ main() {
   trap 'exit 143' TERM HUP
 
   system_packages "$mode"
-  npm_packages .
+  npm_packages
   addon
   ebpf
   abi
   typescript
-  if [ "$mode" = bench ] && [ -f bench/package-lock.json ]; then npm_packages bench; fi
   if [ "$mode" = build-only ] && [ $did = 0 ]; then say "nothing to do"; fi
 
   if [ $# -gt 0 ]; then
@@ -122,27 +122,33 @@ check_machine() {
 # --- system packages --------------------------------------------------------------------------------------------------
 
 system_packages() {
-  local needs=$build_needs package probe
+  local needs=$build_needs missing
   case $1 in
     run) needs+=$run_needs ;;
     test | demo) needs+=$run_needs$test_needs ;;
     bench) needs+=$run_needs$test_needs$bench_needs ;;
   esac
-  local missing=()
-  while read -r package probe; do
-    [ -z "$package" ] || have "$probe" || missing+=("$package")
-  done <<<"$needs"
-  [ ${#missing[@]} -gt 0 ] || return 0
+  missing=$(missing_of "$needs")
+  [ -n "$missing" ] || return 0
 
   if ! command -v apt-get >/dev/null || ! [ -e /etc/debian_version ]; then
-    refuse "packages are installed by themselves on Debian and Ubuntu only; please install what these Debian packages hold: ${missing[*]}"
+    refuse "packages are installed by themselves on Debian and Ubuntu only; please install what these Debian packages hold: $missing"
   fi
-  [ "$(id -u)" = 0 ] || refuse "installing packages needs root: ${missing[*]}"
-  step "system packages: ${missing[*]}" install_packages "${missing[@]}"
-  for package in "${missing[@]}"; do
-    probe=$(awk -v p="$package" '$1 == p { print $2 }' <<<"$needs")
-    have "$probe" || refuse "package $package is installed, but $probe is still not there"
-  done
+  [ "$(id -u)" = 0 ] || refuse "installing packages needs root: $missing"
+  step "system packages: $missing" install_packages $missing
+  missing=$(missing_of "$needs")
+  [ -z "$missing" ] || refuse "installed, but what they should hold is still not there: $missing"
+}
+
+# The packages of a list whose command or file isn't there, on one line.
+missing_of() {
+  local package probe missing=()
+  while read -r package probe; do
+    [ -z "$package" ] || have "$probe" || missing+=("$package")
+  done <<<"$1"
+  # Ubuntu packs bpftool with the kernel's other tools.
+  if [ ${#missing[@]} -gt 0 ] && grep -qs '^ID=ubuntu' /etc/os-release; then missing=("${missing[@]/#bpftool/linux-tools-common}"); fi
+  echo "${missing[*]-}"
 }
 
 have() {
@@ -205,25 +211,13 @@ disable_services() {
 
 # The stamp lies in node_modules, so that it goes when they go.
 npm_packages() {
-  local folder=$1 now
-  now=$(cd "$folder" && fingerprint package-lock.json)-$(node -p 'process.arch + process.versions.modules')
-  [ "$now" != "$(cat "$folder/node_modules/.l7egg-setup" 2>/dev/null)" ] || return 0
-  if [ "$folder" = . ]; then
-    # No dependency of ours needs its install script: esbuild and netlink bring their binaries ready-made.
-    step "npm packages" npm ci --ignore-scripts --include=dev --no-audit --no-fund --prefer-offline
-  else
-    step "npm packages of $folder/" npm_with_addons "$folder"
-  fi
-  echo "$now" >"$folder/node_modules/.l7egg-setup"
+  local now
+  now=$(fingerprint package-lock.json)-$(node -p 'process.arch + process.versions.modules')
+  [ "$now" != "$(cat node_modules/.l7egg-setup 2>/dev/null)" ] || return 0
+  # No dependency of ours needs its install script: esbuild and netlink bring their binaries ready-made.
+  step "npm packages" npm ci --ignore-scripts --include=dev --no-audit --no-fund --prefer-offline
+  echo "$now" >node_modules/.l7egg-setup
 }
-
-# Addons are compiled against the headers that came with this Node, where it has them, instead of headers from the network.
-npm_with_addons() (
-  cd "$1"
-  prefix=$(node -p 'require("path").resolve(process.execPath, "../..")')
-  if [ -e "$prefix/include/node/node.h" ]; then export npm_config_nodedir=$prefix; fi
-  npm ci --include=dev --no-audit --no-fund --prefer-offline
-)
 
 addon() {
   if make -q -C native >/dev/null 2>&1 && [ -e build/l7egg.node ]; then return; fi
