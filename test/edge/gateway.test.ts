@@ -1,0 +1,293 @@
+/** What a gateway sets up, takes over and takes down, on the real kernel, without traffic (test/e2e has that). */
+import assert from "node:assert/strict";
+import { appendFileSync, existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { decodeConfig, decodeFlow, encodeFlow, encodeFlowKey } from "../../src/core/abi.generated.js";
+import { monotonicMs } from "../../src/edge/clock.js";
+import { native } from "../../src/native/index.js";
+import { snapshot } from "../lab/snapshot.js";
+import { until } from "../lab/process.js";
+import { addLink, cli, journalPath, kill9, links, options, pins, start, status, withRouter } from "./life.js";
+
+const flowKey = encodeFlowKey({
+  src: Buffer.from("00000000000000000000ffff0a000001", "hex"),
+  dst: Buffer.from("00000000000000000000ffff0a000002", "hex"),
+  sport: 1,
+  dport: 2,
+  proto: 6,
+  policy: 1,
+});
+
+function config(name: string): ReturnType<typeof decodeConfig> {
+  const map = native.openPinnedMap(join(pins(name), "maps/config"));
+  const value = map.get(Buffer.alloc(4));
+  map.close();
+  return decodeConfig(value as Buffer);
+}
+
+function hasFlow(name: string): boolean {
+  const map = native.openPinnedMap(join(pins(name), "maps/flows"));
+  const value = map.get(flowKey);
+  map.close();
+  return value !== undefined && decodeFlow(value).rule === 4711;
+}
+
+function putFlow(name: string): void {
+  const map = native.openPinnedMap(join(pins(name), "maps/flows"));
+  const { generation } = config(name);
+  const zero = { packets: 0n, bytes: 0n, replyPackets: 0n, replyBytes: 0n, judgedStart: 0, judgedEnd: 0, flags: 0 };
+  const lastSeenNs = BigInt(Math.round(monotonicMs() * 1e6));
+  map.put(flowKey, encodeFlow({ ...zero, lastSeenNs, generation, rule: 4711, verdict: 3, reason: 3 }));
+  map.close();
+}
+
+function countOf(name: string, map: string): number {
+  const open = native.openPinnedMap(join(pins(name), "maps", map));
+  const { count } = open.entries();
+  open.close();
+  return count;
+}
+
+for (const attach of ["tcx", "clsact"]) {
+  describe(`start and stop, attached by ${attach}`, () => {
+    const at = withRouter();
+
+    it("what status says is attached, and nothing is left after SIGTERM", async () => {
+      const clean = await snapshot(at.router, at.name);
+      const daemon = await start(at, options(at, ["--attach", attach, "--lan", "lan1"]));
+      const now = await status(at);
+      assert.deepEqual(
+        now.attached.map((one) => `${one.program} ${one.point} ${one.interfaceName}`),
+        [
+          "classify ingress lan0",
+          "classify ingress lan1",
+          "watch egress lan0",
+          "watch egress lan1",
+          "gate egress wan0",
+        ],
+      );
+      assert.equal(now.attachMode, attach);
+      assert.equal(now.iptables, "up");
+      assert.deepEqual(
+        now.queues.map((queue) => [queue.queue, queue.depth]),
+        [[0, 0]],
+      );
+      assert.notEqual(await snapshot(at.router, at.name), clean);
+      assert.equal((await daemon.stop(8000)).code, 0, daemon.stderr);
+      assert.equal(await snapshot(at.router, at.name), clean);
+    });
+
+    it("clean after kill -9 leaves nothing, twice is fine", async () => {
+      const before = await snapshot(at.router, at.name);
+      await kill9(await start(at, options(at, ["--attach", attach])));
+      const killed = await snapshot(at.router, at.name);
+      assert.notEqual(killed, before, "it stays governed");
+      const dead = await cli(at, "status", "--name", at.name);
+      assert.equal(dead.code, 2);
+      assert.match(dead.stderr, /was killed and its traffic stays governed/);
+      const out = await cli(at, "clean", "--name", at.name);
+      assert.equal(out.code, 0, out.stderr);
+      assert.equal(await snapshot(at.router, at.name), before, out.stdout);
+      assert.match((await cli(at, "clean", "--name", at.name)).stdout, /nothing to clean/);
+    });
+
+    it("a start after kill -9 takes over; the other way of attaching leaves nothing of the first", async () => {
+      const before = await snapshot(at.router, at.name);
+      await kill9(await start(at, options(at, ["--attach", attach])));
+      const daemon = await start(at, options(at, ["--attach", attach === "tcx" ? "clsact" : "tcx"]));
+      assert.equal((await daemon.stop(8000)).code, 0, daemon.stderr);
+      assert.equal(await snapshot(at.router, at.name), before);
+    });
+  });
+}
+
+describe("kill -9 and start again", () => {
+  const at = withRouter();
+
+  it("the links stay, their programs are swapped; flows, generation and hash seed stay with the same rules", async () => {
+    const first = await start(at);
+    putFlow(at.name);
+    const old = { links: links(at.name), config: config(at.name) };
+    await kill9(first);
+    const second = await start(at);
+    const now = { links: links(at.name), config: config(at.name) };
+    assert.equal(old.links.size, 3);
+    for (const [name, { id, programId }] of old.links) {
+      assert.equal(now.links.get(name)?.id, id, `${name} was never detached`);
+      assert.notEqual(now.links.get(name)?.programId, programId, `${name} has the new program`);
+    }
+    assert.equal(now.config.generation, old.config.generation);
+    assert.deepEqual(now.config.hashSeed, old.config.hashSeed);
+    assert.ok(hasFlow(at.name));
+    assert.equal((await status(at)).adoptedFlows, true);
+    await kill9(second);
+  });
+
+  it("other rules: another generation, so that every flow is judged anew", async () => {
+    const { generation } = config(at.name);
+    const daemon = await start(at, options(at, ["--domain", "y.io"]));
+    assert.equal(config(at.name).generation, generation + 1);
+    assert.ok(hasFlow(at.name), "kept, and worth nothing");
+    await kill9(daemon);
+  });
+
+  it("another size: the flows are not taken over", async () => {
+    const daemon = await start(at, options(at, ["--domain", "y.io", "--max-flows", "1000"]));
+    assert.equal((await status(at)).adoptedFlows, false);
+    assert.ok(!hasFlow(at.name));
+    await kill9(daemon);
+  });
+
+  it("learned names come back as far as the rules of today allow them", async () => {
+    const client = "04000000000002000000000100000000";
+    const line = (name: string, address: string, expires: number) =>
+      `${JSON.stringify({ p: 1, c: client, n: name, a: address, ch: [name], e: expires })}\n`;
+    const later = Math.round(monotonicMs() + 600_000);
+    appendFileSync(
+      journalPath(at.name),
+      line("x.io", "08080808", later) +
+        line("gone.io", "08080404", later) +
+        line("x.io", "20014860486000000000000000008888", later) +
+        line("x.io", "01010101", 1),
+    );
+    const daemon = await start(at);
+    assert.equal(countOf(at.name, "names4"), 1);
+    assert.equal(countOf(at.name, "names6"), 1);
+    assert.equal(countOf(at.name, "bindings"), 2);
+    const now = await status(at);
+    assert.deepEqual(
+      now.learned.entries.map((one) => [one.name, one.address, one.rule]),
+      [
+        ["x.io", "8.8.8.8", "--domain x.io"],
+        ["x.io", "2001:4860:4860::8888", "--domain x.io"],
+      ],
+    );
+    await kill9(daemon);
+    const again = await start(at);
+    assert.equal((await status(at)).learned.total, 2, "also the second time");
+    await kill9(again);
+  });
+
+  it("a start that fails changes nothing: what was left governs on", async () => {
+    const before = { links: links(at.name), snapshot: await snapshot(at.router, at.name) };
+    const record = readFileSync(`/run/l7egg/${at.name}/instance.json`, "utf8");
+    const failed = await cli(at, "run", ...options(at, ["--lan", "nolan"]));
+    assert.equal(failed.code, 2);
+    assert.deepEqual(links(at.name), before.links);
+    assert.equal(await snapshot(at.router, at.name), before.snapshot);
+    assert.equal(readFileSync(`/run/l7egg/${at.name}/instance.json`, "utf8"), record);
+  });
+});
+
+describe("this machine's own egress", () => {
+  const at = withRouter();
+  const own = () => ["--name", at.name, "--eface", "wan0", "--domain", "x.io", "--log-format", "json"];
+
+  it("the classifier of OUTPUT is pinned and called; restart after kill -9; nothing left after SIGTERM", async () => {
+    const clean = await snapshot(at.router, at.name);
+    await kill9(await start(at, own()));
+    const daemon = await start(at, own());
+    assert.ok(existsSync(join(pins(at.name), "output")));
+    assert.match(
+      (await at.router.runBare(["iptables-save"])).stdout,
+      new RegExp(`object-pinned ${pins(at.name)}/output`),
+    );
+    assert.deepEqual(
+      (await status(at)).attached.map((one) => `${one.program} ${one.point} ${one.interfaceName}`),
+      ["watch ingress wan0", "gate egress wan0"],
+    );
+    assert.equal((await daemon.stop(8000)).code, 0, daemon.stderr);
+    assert.equal(await snapshot(at.router, at.name), clean);
+  });
+
+  it("from a LAN to own egress and back over a kill -9: no link of the other picture stays", async () => {
+    await kill9(await start(at));
+    await kill9(await start(at, own()));
+    assert.deepEqual([...links(at.name).keys()].map((name) => name.split("_")[0]).sort(), ["gate", "watch"]);
+    const daemon = await start(at);
+    assert.deepEqual([...links(at.name).keys()].map((name) => name.split("_")[0]).sort(), [
+      "classify",
+      "gate",
+      "watch",
+    ]);
+    assert.ok(!existsSync(join(pins(at.name), "output")));
+    assert.equal((await daemon.stop(8000)).code, 0, daemon.stderr);
+  });
+});
+
+describe("who else is there", () => {
+  const at = withRouter();
+
+  it("a queue that another process holds: its number and its owner, and nothing is changed", async () => {
+    const clean = await snapshot(at.router, at.name);
+    const module = fileURLToPath(new URL("../../src/native/index.ts", import.meta.url));
+    const script = `const { native } = await import(${JSON.stringify(module)}); native.openQueue({ queue: 3 }, () => {}); console.log("held"); setInterval(() => {}, 1000);`;
+    const holder = at.router.startBare([process.execPath, "--import", "tsx", "--input-type=module", "-e", script]);
+    await until(
+      () => `the holder: ${holder.stderr}`,
+      () => holder.stdout.includes("held"),
+    );
+    const out = await cli(at, "run", ...options(at, ["--queue", "2:4"]));
+    assert.equal(out.code, 2);
+    assert.match(out.stderr, /^l7egg: --queue 2:4: queue 3 is taken by another process \(pid \d+, .+\)\n$/);
+    assert.equal(await snapshot(at.router, at.name), clean);
+    await kill9(holder);
+  });
+
+  it("two instances on one LAN with their own marks; a third thing in common is an error that says which", async () => {
+    const first = await start(at);
+    const name = `${at.name}b`;
+    const second = ["--name", name, "--lan", "lan0", "--eface", "lan1", "--domain", "x.io", "--log-format", "json"];
+    const refused = await cli(at, "run", ...second);
+    assert.equal(refused.code, 2);
+    assert.match(refused.stderr, /--queue 0 is taken: instance/);
+    assert.match(
+      refused.stderr,
+      /--lan lan0 is shared with instance .* both use mark 0x30: give this one --mark-mask 0xc0/,
+    );
+    assert.ok(!existsSync(`/run/l7egg/${name}`));
+    const daemon = await start(at, [...second, "--queue", "1", "--mark-mask", "0xc0"]);
+    assert.equal((await status(at, name)).markMask, "0xc0");
+    assert.equal((await daemon.stop(8000)).code, 0, daemon.stderr);
+    assert.equal((await status(at)).iptables, "up", "the first one's rules are untouched");
+
+    const unforced = await cli(at, "clean", "--name", at.name);
+    assert.equal(unforced.code, 2);
+    assert.match(unforced.stderr, /is running \(pid \d+\): stop it, or clean with --force/);
+    const forced = await cli(at, "clean", "--name", at.name, "--force");
+    assert.equal(forced.code, 0, forced.stderr);
+    assert.equal((await first.exited).code, 0, "asked to stop, it stopped in order");
+    assert.ok(!existsSync(pins(at.name)) && !existsSync(`/run/l7egg/${at.name}`));
+  });
+});
+
+describe("an interface that goes and comes back", () => {
+  const at = withRouter();
+
+  it("is attached again under its new number, a LAN and the way out", async () => {
+    const daemon = await start(at);
+    const before = (await status(at)).attached;
+    for (const name of ["lan0", "wan0"]) {
+      at.router.ip([`link del ${name}`]);
+      addLink(at, name);
+    }
+    const attached = await until("the new links", async () => {
+      const now = (await status(at)).attached;
+      return now.length === 3 && now.every((one) => !before.some((old) => old.ifindex === one.ifindex)) && now;
+    });
+    const numbers = new Map(attached.map((one) => [one.interfaceName, one.ifindex]));
+    for (const [map, name] of [
+      ["interfaces", "lan0"],
+      ["egress", "wan0"],
+    ] as const) {
+      const open = native.openPinnedMap(join(pins(at.name), "maps", map));
+      const { count, keys } = open.entries();
+      open.close();
+      assert.deepEqual([count, keys.readUInt32LE(0)], [1, numbers.get(name)], map);
+    }
+    assert.deepEqual([...links(at.name).keys()].sort(), attached.map((one) => `${one.program}_${one.ifindex}`).sort());
+    assert.equal((await daemon.stop(8000)).code, 0, daemon.stderr);
+  });
+});
