@@ -193,7 +193,7 @@ function checkHopByHop(
     }
     const next = at + 1 < end ? at + 2 + u8(bytes, at + 1) : Infinity;
     if (next > end) return invalid("ext-malformed", at);
-    if (type === OPTION_JUMBO && (next !== at + 6 || jumbo === undefined || u32(bytes, at + 2) !== jumbo)) {
+    if (type === OPTION_JUMBO && (next !== at + 6 || u32(bytes, at + 2) !== jumbo)) {
       return invalid("ext-jumbo", at);
     }
     at = next;

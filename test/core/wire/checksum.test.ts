@@ -41,6 +41,15 @@ describe("checksums", () => {
     });
   }
 
+  it("counts a length of more than 16 bits (BIG TCP) as RFC 8200 8.1 says, with 32", () => {
+    const segment = tcp(Buffer.alloc(70_000, 7));
+    const bytes = ip6(segment, { payloadLength: 0 });
+    const pseudo = Buffer.concat([bytes.subarray(8, 40), hex("00011184 00000006")]);
+    assert.equal(segment.length, 0x11184);
+    bytes.writeUInt16BE(slowChecksum(Buffer.concat([pseudo, segment])), 40 + 16);
+    assert.equal(ok(bytes), true);
+  });
+
   it("covers the addresses", () => {
     const bytes = Buffer.from(packets[1]![1]);
     bytes[39]! ^= 1;
@@ -56,6 +65,10 @@ describe("checksums", () => {
   it("is not ok where it can't be known, and ok where there is none", () => {
     const bytes = packets[0]![1];
     assert.equal(ok(bytes.subarray(0, bytes.length - 1), bytes.length), false);
+    // The bytes that are missing are zero, so that the sum of the rest is right.
+    const zeros = withChecksum(ip4(tcp(Buffer.alloc(4))), 16);
+    assert.equal(ok(zeros), true);
+    assert.equal(ok(zeros.subarray(0, zeros.length - 2), zeros.length), false);
     assert.equal(ok(ip4(udp(), { proto: 17, frag: 0x2000 })), false);
     assert.equal(ok(ip4(hex("00"), { proto: 6 })), false);
     assert.equal(ok(ip4(hex("00000800"), { proto: 47 })), true);

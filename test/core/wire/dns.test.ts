@@ -109,6 +109,9 @@ describe("parseDns, every refusal", () => {
     assert.equal(codeOf(parse(Buffer.concat([head([1, 0, 0, 0]), hex("07 6578616d")]))), "truncated");
     assert.equal(codeOf(parse(Buffer.concat([head([1, 0, 0, 0]), QUESTION.subarray(0, -1)]))), "truncated");
     assert.equal(codeOf(parse(answer(record("c00c", 16, "00", 1, 2)))), "truncated");
+    // A label that would run on into what stands behind the message.
+    const behind = Buffer.concat([head([1, 0, 0, 0]), hex("07 65786161"), hex("00 00 00 00 0001 0001")]);
+    assert.equal(codeOf(parseDns(behind, 0, 17)), "truncated");
   });
 
   it("counts that the bytes can't hold", () => {

@@ -50,6 +50,15 @@ describe("resolveChain", () => {
     }
   });
 
+  it("remembers a TTL that was less earlier on the way", () => {
+    const { addresses } = resolve("a.io", [
+      CNAME("a.io", "b.io", 20),
+      CNAME("b.io", "c.io", 30),
+      A("c.io", "192.0.2.1", 40),
+    ]);
+    assert.deepEqual(addresses, [["192.0.2.1", 20, "a.io b.io c.io"]]);
+  });
+
   it("reads dnsmasq's chain", () => {
     const bytes = fixture("dns-answer-a");
     const { addresses } = resolveChain(valueOf(parseDns(bytes, 0, bytes.length)));

@@ -70,6 +70,7 @@ describe("parseIp, IPv4", () => {
     assert.equal(codeOf(parse(ip4(DATA, { ihl: 4 }))), "header-length");
     assert.equal(codeOf(parse(ip4(DATA, { ihl: 15 }).subarray(0, 45), 45)), "header-length");
     assert.equal(codeOf(parse(ip4(DATA, { ihl: 15 }).subarray(0, 45), 100)), "truncated");
+    assert.equal(codeOf(parse(ip4(DATA, { ihl: 6 }).subarray(0, 23))), "header-length");
   });
 
   it("refuses total lengths that don't fit, and takes their neighbours", () => {
