@@ -60,7 +60,10 @@ export function mayAnswerWithError(bytes: Uint8Array, ip: IpPacket): boolean {
   return true;
 }
 
-/** A datagram back to the sender of `udp`, from the address and port that it was sent to. `payload` up to 65507 (IPv6: 65527) bytes, else RangeError. */
+/**
+ * A datagram back to the sender of `udp`, from the address and port that it was sent to. `payload` up to 65507 (IPv6: 65527) bytes, else
+ * RangeError.
+ */
 export function udpReplyFor(ip: IpPacket, udp: UdpDatagram, payload: Uint8Array): Uint8Array {
   const datagram = new Uint8Array(8 + payload.length);
   put16(datagram, 0, udp.dport);
