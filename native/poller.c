@@ -27,10 +27,16 @@ extern void uv_close(void *handle, uv_close_cb callback);
 static void on_ready(void *uv, int status, int events)
 {
 	struct l7_poller *poller = uv_handle_get_data(uv);
-	(void)status; /* an error shows again, with its errno, when the descriptor is read */
 	(void)events;
-	if (!poller->closing)
-		poller->ready(poller);
+	if (poller->closing)
+		return;
+	poller->ready(poller);
+	/*
+	 * libuv stops watching at POLLERR. For a netlink socket that means an overrun (ENOBUFS), which `ready` has just read and thereby
+	 * cleared; without this line the queue would be deaf ever after.
+	 */
+	if (status < 0 && !poller->closing && uv_poll_start(uv, UV_READABLE, on_ready))
+		napi_fatal_error("l7egg", NAPI_AUTO_LENGTH, "a descriptor can't be watched again", NAPI_AUTO_LENGTH);
 }
 
 static void on_closed(void *uv)
