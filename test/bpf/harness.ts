@@ -1,0 +1,281 @@
+/**
+ * The real object in a network namespace of its own, with routes that bpf_fib_lookup can answer from:
+ *
+ *   lan0 10.1.0.1/24 fd00:1::1/64       governed           wan0 192.0.2.2/30 2001:db8:ffff::2/64   eface, default route
+ *   lan1 10.2.0.1/24 fd00:2::1/64       a second LAN       dmz0 10.9.0.1/24 fd00:9::1/64           not governed, 203.0.113.0/24 behind it
+ */
+import { execFileSync, spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import * as abi from "../../src/core/abi.generated.js";
+import { native, type BpfObject } from "../../src/native/index.js";
+import { address, address16, frame, type Frame } from "./packets.js";
+
+/**
+ * Run the calling test file in a namespace of its own, which the kernel removes with the process, however that ends. Does not return
+ * in the outer process. Call it before any test is defined.
+ */
+export function ownNamespace(url: string): void {
+  if (process.env["L7EGG_TEST_NAMESPACE"] === url) return;
+  const args = ["--net", "--", process.execPath, ...process.execArgv, fileURLToPath(url)];
+  const run = spawnSync("unshare", args, { stdio: "inherit", env: { ...process.env, L7EGG_TEST_NAMESPACE: url } });
+  process.exit(run.status ?? 1);
+}
+
+export interface Device {
+  readonly ifindex: number;
+  readonly mac: string;
+}
+export type DeviceName = "lan0" | "lan1" | "dmz0" | "wan0";
+export type Router = Readonly<Record<DeviceName, Device>>;
+
+export function makeRouter(): Router {
+  const ip = (...args: string[]) => execFileSync("ip", args, { stdio: "pipe" });
+  ip("link", "set", "lo", "up");
+  for (const family of ["ipv4", "ipv6"]) writeFileSync(`/proc/sys/net/${family}/conf/all/forwarding`, "1");
+  const devices = {} as Record<DeviceName, Device>;
+  for (const [name, v4, v6] of [
+    ["lan0", "10.1.0.1/24", "fd00:1::1/64"],
+    ["lan1", "10.2.0.1/24", "fd00:2::1/64"],
+    ["dmz0", "10.9.0.1/24", "fd00:9::1/64"],
+    ["wan0", "192.0.2.2/30", "2001:db8:ffff::2/64"],
+  ] as const) {
+    ip("link", "add", name, "type", "veth", "peer", "name", `${name}p`);
+    ip("link", "set", `${name}p`, "up");
+    ip("link", "set", name, "up");
+    ip("addr", "add", v4, "dev", name);
+    ip("addr", "add", v6, "dev", name, "nodad");
+    // Not /sys/class/net, which shows the namespace that it was mounted in.
+    const [link] = JSON.parse(String(ip("-j", "link", "show", name))) as { ifindex: number; address: string }[];
+    devices[name] = { ifindex: link!.ifindex, mac: link!.address };
+  }
+  ip("route", "add", "default", "via", "192.0.2.1");
+  ip("route", "add", "203.0.113.0/24", "via", "10.9.0.2");
+  ip("-6", "route", "add", "default", "via", "2001:db8:ffff::1");
+  ip("-6", "route", "add", "2001:db8:9::/48", "via", "fd00:9::2");
+  return devices;
+}
+
+export const MARK_MASK = 0x30;
+export const MARK_SHIFT = 4;
+/** Mark with our bits set to a verdict. */
+export const marked = (verdict: number): number => verdict << MARK_SHIFT;
+
+export const MAC_A = "02:00:00:00:00:0a";
+export const MAC_B = "02:00:00:00:00:0b";
+
+export interface Outcome {
+  readonly dropped: boolean;
+  /** What the program returned. */
+  readonly value: number;
+  readonly mark: number;
+  /** Which counters moved: packets by reason. */
+  readonly counted: Readonly<Record<string, number>>;
+  /** Bytes of all of them. */
+  readonly bytes: number;
+}
+
+export class Datapath {
+  readonly object: BpfObject;
+  readonly #router: Router;
+  #config: abi.AbiConfig = {
+    markMask: MARK_MASK,
+    markShift: MARK_SHIFT,
+    generation: 1,
+    failOpen: 0,
+    eventsPerSecond: 0,
+    flowIdleTcp: 3600,
+    flowIdleOther: 60,
+    flowIdleDeny: 5,
+    hashSeed: new Uint8Array(16),
+  };
+
+  constructor(router: Router, maxEntries: Readonly<Record<string, number>> = {}) {
+    this.#router = router;
+    this.object = native.loadObject({
+      path: fileURLToPath(new URL("../../build/l7egg.bpf.o", import.meta.url)),
+      maxEntries: { names4: 64, names6: 64, bindings: 64, flows: 1024, cidr4: 64, cidr6: 64, ...maxEntries },
+    });
+    this.config({});
+    this.put("egress", u32(router.wan0.ifindex), u32(1));
+  }
+
+  put(map: string, key: Uint8Array, value: Uint8Array): void {
+    this.object.map(map).put(key, value);
+  }
+
+  config(change: Partial<abi.AbiConfig>): void {
+    this.#config = { ...this.#config, ...change };
+    this.put("config", u32(0), abi.encodeConfig(this.#config));
+  }
+
+  /** ifindex 0 is this box. */
+  governed(ifindex: number, change: Partial<abi.AbiInterface> = {}): void {
+    const value = {
+      policy: 1,
+      clientBy: abi.ClientBy.ADDRESS,
+      hasSources: 0,
+      defaultGoverned: 1,
+      l3: 0,
+      ...change,
+    };
+    this.put("interfaces", u32(ifindex), abi.encodeInterface(value));
+  }
+
+  ungoverned(ifindex: number): void {
+    this.object.map("interfaces").delete(u32(ifindex));
+  }
+
+  source(ifindex: number, network: string, length: number, policy: number): void {
+    const bits = network.includes(":") ? length : 96 + length;
+    const key = { prefixlen: 32 + bits, ifindex, addr: address16(network) };
+    this.put("sources", abi.encodeSourceKey(key), u32(policy));
+  }
+
+  policy(id: number, verify: number, namePorts = 0): void {
+    this.put("policies", u32(id), abi.encodePolicy({ present: 1, verify, namePorts }));
+  }
+
+  noPolicy(id: number): void {
+    this.put("policies", u32(id), abi.encodePolicy({ present: 0, verify: 0, namePorts: 0 }));
+  }
+
+  cidr(policy: number, network: string, length: number, value: Partial<abi.AbiCidr>): void {
+    const addr = address(network);
+    const full = { verdict: abi.Verdict.ALLOW, strict: 0, rule: 0, ports: 0, ...value };
+    if (addr.length === 4) {
+      this.put("cidr4", abi.encodeCidr4Key({ prefixlen: 32 + length, policy, addr }), abi.encodeCidr(full));
+    } else {
+      this.put("cidr6", abi.encodeCidr6Key({ prefixlen: 32 + length, policy, addr }), abi.encodeCidr(full));
+    }
+  }
+
+  portSet(id: number, ranges: readonly abi.AbiPortRange[]): void {
+    this.put("port_sets", u32(id), abi.encodePortSet({ count: ranges.length, ranges }));
+  }
+
+  name(policy: number, client: Uint8Array, addr: string, value: Partial<abi.AbiName> = {}): void {
+    const bytes = address(addr);
+    const full = { expiresNs: now() + 60_000_000_000n, rule: 0, ports: 0, flags: 0, ...value };
+    if (bytes.length === 4)
+      this.put("names4", abi.encodeName4Key({ policy, client, addr: bytes }), abi.encodeName(full));
+    else this.put("names6", abi.encodeName6Key({ policy, client, addr: bytes }), abi.encodeName(full));
+  }
+
+  flow(key: abi.AbiFlowKey, value: Partial<abi.AbiFlow>): void {
+    const full: abi.AbiFlow = {
+      lastSeenNs: now(),
+      packets: 0n,
+      bytes: 0n,
+      replyPackets: 0n,
+      replyBytes: 0n,
+      generation: this.#config.generation,
+      rule: 0,
+      judgedStart: 0,
+      judgedEnd: 0,
+      verdict: abi.Verdict.ALLOW,
+      reason: abi.Reason.ALLOW_NAME,
+      flags: abi.FLOW_FINAL,
+      ...value,
+    };
+    this.put("flows", abi.encodeFlowKey(key), abi.encodeFlow(full));
+  }
+
+  getFlow(key: abi.AbiFlowKey): abi.AbiFlow | undefined {
+    const value = this.object.map("flows").get(abi.encodeFlowKey(key));
+    return value && abi.decodeFlow(value);
+  }
+
+  flowCount(): number {
+    return this.object.map("flows").entries().count;
+  }
+
+  forgetFlows(): void {
+    const map = this.object.map("flows");
+    const { count, keys } = map.entries();
+    for (let i = 0; i < count; i++) map.delete(keys.subarray(i * abi.FLOW_KEY_SIZE, (i + 1) * abi.FLOW_KEY_SIZE));
+  }
+
+  /** TC ingress of a LAN interface. `packet` starts at the network header. */
+  classify(packet: Uint8Array, at: DeviceName = "lan0", mark = 0, fields: Frame = {}): Outcome {
+    const { ifindex, mac } = this.#router[at];
+    return this.run("classify", frame(packet, { to: mac, from: MAC_A, ...fields }), ifindex, ifindex, mark);
+  }
+
+  /** TC egress of wan0, of a packet that came in at `from` (undefined: this box's own). */
+  gate(packet: Uint8Array, from: DeviceName | undefined, mark = 0): Outcome {
+    const { ifindex, mac } = this.#router.wan0;
+    return this.run("gate", frame(packet, { to: mac }), ifindex, from ? this.#router[from].ifindex : 0, mark);
+  }
+
+  output(packet: Uint8Array): Outcome {
+    return this.run("output", frame(packet), 0, 0, 0);
+  }
+
+  /** TC egress of a LAN interface (or ingress of wan0) of a packet that came in by `from`. */
+  watch(packet: Uint8Array, at: DeviceName = "lan0", from: DeviceName = "wan0"): Outcome {
+    const { ifindex, mac } = this.#router[at];
+    return this.run("watch", frame(packet, { to: mac }), ifindex, this.#router[from].ifindex, 0);
+  }
+
+  run(program: string, data: Uint8Array, ifindex: number, ingressIfindex: number, mark: number): Outcome {
+    const before = this.counters();
+    const result = this.object.program(program).testRun({ data, ifindex, ingressIfindex, mark });
+    const counted: Record<string, number> = {};
+    let bytes = 0;
+    this.counters().forEach((after, reason) => {
+      const packets = after.packets - (before[reason]?.packets ?? 0);
+      if (packets === 0) return;
+      counted[abi.reasonName(reason)] = packets;
+      bytes += after.bytes - (before[reason]?.bytes ?? 0);
+    });
+    return {
+      dropped: result.returnValue === TC_ACT_SHOT,
+      value: result.returnValue,
+      mark: result.mark,
+      counted,
+      bytes,
+    };
+  }
+
+  counters(): { packets: number; bytes: number }[] {
+    const map = this.object.map("counters");
+    return Array.from({ length: abi.Reason.MAX }, (_, reason) => {
+      const all = map.get(u32(reason)) as Buffer;
+      const sum = { packets: 0, bytes: 0 };
+      for (let at = 0; at < all.length; at += abi.COUNTER_SIZE) {
+        const one = abi.decodeCounter(all, at);
+        sum.packets += Number(one.packets);
+        sum.bytes += Number(one.bytes);
+      }
+      return sum;
+    });
+  }
+}
+
+export const TC_ACT_SHOT = 2;
+/** TC_ACT_UNSPEC = TCX_NEXT = -1. */
+export const TC_ACT_UNSPEC = 0xffffffff;
+
+export function u32(value: number): Buffer {
+  const out = Buffer.alloc(4);
+  out.writeUInt32LE(value);
+  return out;
+}
+
+/** CLOCK_MONOTONIC in ns. */
+export function now(): bigint {
+  return process.hrtime.bigint();
+}
+
+export function byAddress(text: string): Uint8Array {
+  return address16(text);
+}
+
+export function byMac(ifindex: number, text: string): Uint8Array {
+  return Buffer.concat([u32(ifindex), Buffer.alloc(2), Buffer.from(text.replaceAll(":", ""), "hex"), Buffer.alloc(4)]);
+}
+
+export function byInterface(ifindex: number): Uint8Array {
+  return Buffer.concat([u32(ifindex), Buffer.alloc(12)]);
+}
