@@ -58,7 +58,8 @@ function readHttp(stream: Uint8Array, maxBytes: number): FirstBytes {
   const { host } = head.value;
   if (host === undefined) return { kind: "nameless", detail: "request head: no host name" };
   const next = parsePipelined(stream, head.value);
-  // A second head that is only half here is judged by what is here: the rest is the peer's business (docs/policy.md, HTTP).
+  // Half a second head may name anybody.
+  if (next.kind === "needMore") return NEED_MORE;
   if (next.kind === "invalid") {
     return { kind: "bad", reason: Reason.HELLO_MALFORMED, detail: `pipelined request: ${next.code}` };
   }

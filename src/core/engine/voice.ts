@@ -3,11 +3,10 @@
  */
 import { Reason } from "../abi.generated.js";
 import { BoundedTable } from "../flow/table.js";
-import type { Addr } from "../net/address.js";
 import type { Policy } from "../policy/types.js";
-import { icmpProhibitedFor, tcpResetFor } from "../wire/build.js";
+import { icmpProhibitedFor, mayAnswerWithError, tcpResetFor } from "../wire/build.js";
 import type { IpPacket } from "../wire/ip.js";
-import type { TcpSegment } from "../wire/tcp.js";
+import { TcpFlag, type TcpSegment } from "../wire/tcp.js";
 import type { Command, FlowKey } from "./commands.js";
 import type { ClientId, PacketId } from "./events.js";
 import type { EngineLimits } from "./limits.js";
@@ -91,18 +90,14 @@ export class Voice {
     this.#decision("deny", packet, why, out);
   }
 
-  /** Tell the client: TCP reset, else ICMP administratively prohibited. Never in answer to a reset or an ICMP error (RFC 1122 3.2.2). */
+  /** Tell the client: TCP reset, else ICMP administratively prohibited. Never in answer to a reset or an error. */
   reject(packet: Pick<ClientPacket, "policy" | "ip" | "tcp" | "bytes">, out: Command[]): void {
     if (packet.policy.spec.reject !== "rst") return;
     const { ip, tcp, bytes } = packet;
-    if (!isUnicastSource(ip.src)) return;
+    if (!mayAnswerWithError(bytes, ip)) return;
     if (tcp) {
-      if ((tcp.flags & 0x04) === 0) out.push({ type: "send", bytes: tcpResetFor(bytes, ip, tcp) });
+      if ((tcp.flags & TcpFlag.RST) === 0) out.push({ type: "send", bytes: tcpResetFor(bytes, ip, tcp) });
       return;
-    }
-    if (ip.proto === IPPROTO_ICMP || ip.proto === IPPROTO_ICMPV6) {
-      const echo = ip.proto === IPPROTO_ICMP ? 8 : 128;
-      if (bytes[ip.payloadOffset] !== echo) return;
     }
     out.push({ type: "send", bytes: icmpProhibitedFor(bytes, ip) });
   }
@@ -181,11 +176,4 @@ export function flowKey(packet: ClientPacket): FlowKey {
     sport: packet.sport,
     dport: packet.dport,
   };
-}
-
-/** RFC 1122 3.2.2.6: no error goes to an address that isn't one host's. */
-function isUnicastSource(addr: Addr): boolean {
-  const first = addr.charCodeAt(0);
-  if (addr.length === 4) return first !== 0 && first < 224;
-  return first !== 0xff && addr !== "\0".repeat(16);
 }

@@ -73,6 +73,23 @@ export function udpReplyFor(ip: IpPacket, udp: UdpDatagram, payload: Uint8Array)
   return packet(ip.dst, ip.src, IpProto.UDP, datagram, 6);
 }
 
+/**
+ * `payload` from the segment's destination back to its sender, acknowledging all of the segment, with FIN: the sender reads the payload, then
+ * the end. For protocols whose denial is a message of their own.
+ */
+export function tcpReplyFor(ip: IpPacket, tcp: TcpSegment, payload: Uint8Array): Uint8Array {
+  const segment = new Uint8Array(20 + payload.length);
+  put16(segment, 0, tcp.dport);
+  put16(segment, 2, tcp.sport);
+  put32(segment, 4, tcp.ack);
+  put32(segment, 8, segmentEnd(tcp));
+  segment[12] = 5 << 4;
+  segment[13] = TcpFlag.ACK | TcpFlag.PSH | TcpFlag.FIN;
+  put16(segment, 14, 65_535);
+  segment.set(payload, 20);
+  return packet(ip.dst, ip.src, IpProto.TCP, segment, 16);
+}
+
 /** Sequence number behind the segment: SYN and FIN count as one byte each (RFC 9293 3.4). */
 export function segmentEnd(tcp: TcpSegment): number {
   const syn = (tcp.flags & TcpFlag.SYN) !== 0 ? 1 : 0;

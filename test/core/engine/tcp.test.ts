@@ -156,6 +156,19 @@ describe("verify both", () => {
     );
   });
 
+  it("waits for the whole of a second request that has begun, and denies it for another Host", () => {
+    const more = (host: string) => Buffer.concat([http, Buffer.from(`GET / HTTP/1.1\r\nHost: ${host}\r\n\r\n`)]);
+    for (const [bytes, line] of [
+      [more("www.x.io"), "ALLOW allow-name www.x.io"],
+      [more("evil.io"), "DENY hello-malformed"],
+    ] as const) {
+      const play = opened(learned(), v4, 80);
+      const half = http.length + 20;
+      assert.deepEqual(play.packet(tcp(v4, { seq: 1000, dport: 80 }, bytes.subarray(0, half))), []);
+      assert.ok(play.packet(tcp(v4, { seq: 1000 + half, dport: 80 }, bytes.subarray(half))).includes(line));
+    }
+  });
+
   it("allows a request whose body in the same packet is larger than the bound", () => {
     const head = Buffer.from("POST / HTTP/1.1\r\nHost: www.x.io\r\nContent-Length: 40000\r\n\r\n");
     const request = Buffer.concat([head, Buffer.alloc(40_000, 0x61)]);
