@@ -122,7 +122,7 @@ export function explain(policies: readonly CompiledPolicy[], learned: LearnedVie
 function explainPolicy(policy: CompiledPolicy, view: LearnedView, question: Question): PolicyExplanation {
   const all = question.kind === "name" ? view.byName(question.name) : view.byAddress(question.address);
   const entries = [...all].filter((entry) => entry.policy === policy.id).sort((a, b) => b.expires - a.expires);
-  const state: LearnedState = { entries: entries.length, valid: entries.filter((e) => e.expires > view.now) };
+  const state: LearnedState = { all: entries, valid: entries.filter((entry) => entry.expires > view.now) };
   const rule = (id: number): RuleRef => ({ id, text: policy.ruleText(id) });
   return {
     policy: policy.id,

@@ -19,9 +19,8 @@ export interface Answer {
 
 /** What is learned about the subject in this policy. */
 export interface LearnedState {
-  /** In all, also those whose time is over. */
-  readonly entries: number;
-  /** Longest time left first. */
+  /** Longest time left first, also those whose time is over. */
+  readonly all: readonly LearnedName[];
   readonly valid: readonly LearnedName[];
 }
 
@@ -116,11 +115,11 @@ function byLearnedAddress(policy: CompiledPolicy, state: LearnedState, proto: nu
     return inspect(0, "the first bytes must carry an allowed name; the address doesn't matter");
   }
   const entry = state.valid[0];
-  if (!entry) {
-    return state.entries > 0
-      ? deny(Reason.EXPIRED, 0, "it was learned, but its time is over: the client has to ask again")
-      : deny(Reason.UNLEARNED, 0, "in no CIDR rule, and no client has learned it for an allowed name");
+  const expired = state.all[0];
+  if (!entry && expired) {
+    return deny(Reason.EXPIRED, expired.rule, "it was learned, but its time is over: the client has to ask again");
   }
+  if (!entry) return deny(Reason.UNLEARNED, 0, "in no CIDR rule, and no client has learned it for an allowed name");
   const { rule } = entry;
   if (!policy.portAllowed(policy.ports, proto, port)) return portDenied(policy, "learned", rule);
   if (verify === "dns") return allow(Reason.ALLOW_ADDRESS, "learned", rule, "for the clients that learned it");

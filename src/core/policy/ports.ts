@@ -53,7 +53,7 @@ export function parsePort(text: string): Checked<readonly PortRange[]> {
 /** One `--name-port`: only TCP and UDP carry names. */
 export function parseNamePort(text: string): Checked<readonly PortRange[]> {
   const ranges = parsePort(text);
-  if (ranges.ok && !ranges.value.every((range) => hasPorts(range.proto))) {
+  if (ranges.ok && !ranges.value.every(({ proto }) => proto === PROTO_TCP || proto === PROTO_UDP)) {
     return bad("only tcp and udp carry names; write it like tcp/8443");
   }
   return ranges;
@@ -73,9 +73,9 @@ export function mergePorts(ranges: readonly PortRange[]): PortRange[] {
   return out;
 }
 
-/** The protocols whose ports count; for all others a range matches by protocol alone, as in eBPF. */
+/** TCP, UDP, DCCP, SCTP, UDP-Lite: for all others a range matches by protocol alone. The same list as in eBPF (bpf/parse.h). */
 export function hasPorts(proto: number): boolean {
-  return proto === PROTO_TCP || proto === PROTO_UDP;
+  return proto === PROTO_TCP || proto === PROTO_UDP || proto === 33 || proto === 132 || proto === 136;
 }
 
 export function rangeMatches(range: PortRange, proto: number, port: number): boolean {

@@ -37,8 +37,8 @@ export function addressVectors(
     for (let i = 0; i < perPolicy; i++) {
       const isDns = spec.resolvers.length > 0 && random.chance(8);
       const addr = isDns ? random.pick(spec.resolvers) : random.chance(6) ? randomAddr(random) : random.pick(places);
-      const proto = random.pick([6, 6, 6, 17, 17, 1, 58, 47]);
-      const port = proto === 6 || proto === 17 ? random.pick([22, 53, 79, 80, 81, 443, 444, 1000, 65535]) : 0;
+      const proto = random.pick([6, 6, 6, 17, 17, 132, 1, 58, 47]);
+      const port = [6, 17, 132].includes(proto) ? random.pick([22, 53, 79, 80, 81, 443, 444, 1000, 65535]) : 0;
       vectors.push({ policy: spec.id, addr, proto, port, expect: reference(rules, spec.resolvers, addr, proto, port) });
     }
   }
@@ -53,8 +53,8 @@ export function reference(
   proto: number,
   port: number,
 ): AddressDecision {
-  const hasPorts = proto === 6 || proto === 17;
-  if (hasPorts && port === 53 && resolvers.includes(addr)) return { kind: "dns" };
+  const hasPorts = [6, 17, 132].includes(proto);
+  if ((proto === 6 || proto === 17) && port === 53 && resolvers.includes(addr)) return { kind: "dns" };
   const asked = rules
     .filter((rule) => contains(rule, asCidr(addr)))
     .sort(
@@ -130,7 +130,7 @@ function randomSpec(random: Random, id: number): PolicySpec {
   }
   flags.resolver = [...new Set(flags.resolver)];
   if (random.chance(2))
-    flags.port = random.pick([["tcp/443"], ["80", "tcp/443"], ["tcp", "icmp"], ["udp/53", "tcp/80-1000"]]);
+    flags.port = random.pick([["tcp/443"], ["80", "tcp/443"], ["tcp", "icmp"], ["udp/53", "tcp/80-1000", "sctp/443"]]);
   return specOf(flags, id);
 }
 

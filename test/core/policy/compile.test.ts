@@ -213,6 +213,7 @@ describe("a policy's answers", () => {
     assert.deepEqual(policy.decideAddress(addr("10.1.2.3"), ICMP, 0), allow);
     assert.deepEqual(policy.decideAddress(addr("10.1.2.3"), ICMP, 77), allow);
     assert.deepEqual(policy.decideAddress(addr("10.1.2.3"), 47, 0), port);
+    assert.deepEqual(policy.decideAddress(addr("10.1.2.3"), 132, 443), port);
     assert.deepEqual(policy.decideAddress(addr("10.9.255.255"), TCP, 443), deny);
     assert.deepEqual(policy.decideAddress(addr("10.10.0.0"), TCP, 443), allow);
     for (const outside of ["9.255.255.255", "11.0.0.0", "::a00:1", "::ffff:10.0.0.1"]) {
@@ -240,6 +241,18 @@ describe("a policy's answers", () => {
     assert.equal(policy.ruleText(3), "--domain x.io");
     assert.equal(policy.ruleText(0), "no rule");
     assert.equal(policy.ruleText(4), "no rule");
+  });
+  test("SCTP and DCCP have ports as TCP has, ICMP has none", () => {
+    const sctp = policyOf({ cidr: ["10.0.0.0/8"], port: ["sctp/2905"] });
+    assert.equal(sctp.decideAddress(addr("10.0.0.1"), 132, 2905).kind, "allow");
+    assert.equal(sctp.decideAddress(addr("10.0.0.1"), 132, 2906).kind, "deny");
+    const any = compilePolicies([{ ...specOf({ cidr: ["10.0.0.0/8"] }), ports: [{ proto: 0, low: 443, high: 443 }] }])
+      .policies[0];
+    for (const proto of [TCP, UDP, 33, 132, 136]) {
+      assert.equal(any?.decideAddress(addr("10.0.0.1"), proto, 443).kind, "allow", `protocol ${proto}`);
+      assert.equal(any.decideAddress(addr("10.0.0.1"), proto, 444).kind, "deny", `protocol ${proto}`);
+    }
+    for (const proto of [ICMP, 58, 47]) assert.equal(any?.decideAddress(addr("10.0.0.1"), proto, 444).kind, "allow");
   });
   test("without --port a name goes everywhere", () => {
     assert.equal(policyOf({ domain: ["x.io"] }).matchName("x.io")?.ports, 0);

@@ -195,6 +195,7 @@ describe("ports", () => {
     ["https", `unknown protocol "https"; one of ${known}, or a port number alone for tcp and udp`],
     ["443/tcp", "the protocol comes first: write tcp/443"],
     ["icmp/8", "icmp takes no port here; write icmp"],
+    ["gre/1", "gre takes no port here; write gre"],
     ["tcp/", '"" is no port; write a number like 443 or a range like 1000-2000'],
     ["tcp/1-2-3", '"1-2-3" is no port; write a number like 443 or a range like 1000-2000'],
     ["tcp/http", '"http" is no port; write a number like 443 or a range like 1000-2000'],
@@ -205,6 +206,7 @@ describe("ports", () => {
   ]);
   eachBad("--name-port", "namePort", [
     ["icmp", "only tcp and udp carry names; write it like tcp/8443"],
+    ["sctp/443", "only tcp and udp carry names; write it like tcp/8443"],
     ["tcp/0", "port 0 is out of range; ports are 1 to 65535"],
   ]);
 
@@ -220,6 +222,7 @@ describe("ports", () => {
     assert.deepEqual(ports(["icmp"]), ["icmp", "icmpv6"]);
     assert.deepEqual(ports(["icmpv6"]), ["icmpv6"]);
     assert.deepEqual(ports(["gre"]), ["gre"]);
+    assert.deepEqual(ports(["sctp/2905"]), ["sctp/2905"]);
     assert.deepEqual(ports([]), []);
   });
   test("overlapping and neighbouring ranges are joined, others are not", () => {
