@@ -24,8 +24,10 @@
 #define TCP_RST 0x04
 #define TCP_ACK 0x10
 
+#define ICMP4_ECHO_REPLY 0
 #define ICMP4_ECHO_REQUEST 8
 #define ICMP6_ECHO_REQUEST 128
+#define ICMP6_ECHO_REPLY 129
 #define ICMP6_ROUTER_SOLICITATION 133
 #define ICMP6_REDIRECT 137
 
@@ -67,6 +69,11 @@ static __always_inline bool is_echo_request(const struct packet *p)
 {
 	return (p->key.proto == IPPROTO_ICMP && p->family == 4 && p->icmp == ICMP4_ECHO_REQUEST) ||
 	       (p->key.proto == IPPROTO_ICMPV6 && p->family == 6 && p->icmp == ICMP6_ECHO_REQUEST);
+}
+
+static __always_inline bool is_echo_reply(const struct packet *p)
+{
+	return p->family == 4 ? p->icmp == ICMP4_ECHO_REPLY : p->icmp == ICMP6_ECHO_REPLY;
 }
 
 /* Protocols that begin with two ports. */
@@ -112,11 +119,10 @@ static __always_inline void parse_transport(struct packet *p, const struct trans
 			return;
 		}
 		p->icmp = bpf_ntohl(t->word[0]) >> 24;
-		if (is_echo_request(p)) {
+		p->has_flow = is_echo_request(p);
+		/* Of a reply, too: `watch` looks its request up by it. */
+		if (p->has_flow || is_echo_reply(p))
 			p->key.sport = p->key.dport = bpf_htons(bpf_ntohl(t->word[1]) >> 16);
-		} else {
-			p->has_flow = 0;
-		}
 		return;
 	} else if (!has_ports(proto)) {
 		return;
