@@ -41,6 +41,9 @@ set -euo pipefail
 
 lans=() eface='' iface='' own='' queues=0 mask_text=0x30 fail_mode=closed masquerade='' name=default pin_dir=/sys/fs/bpf/l7egg dry_run=''
 iptables=${IPTABLES:-iptables}
+tables=(raw mangle nat)
+# Rules by family and table, "4-mangle"; what is not there is to be removed.
+declare -A wanted=()
 
 main() {
   local verb=${1-}
@@ -63,10 +66,10 @@ main() {
 
 cmd_up() {
   local family
-  wanted=()
   for family in "${families[@]}"; do
-    wanted[$family]=$(rules_mangle "$family")
-    wanted[1$family]=$(rules_nat "$family")
+    wanted[$family-raw]=$(rules_raw)
+    wanted[$family-mangle]=$(rules_mangle "$family")
+    wanted[$family-nat]=$(rules_nat "$family")
   done
   apply
   # Whoever changed from legacy to nft or back must not be asked twice.
@@ -74,7 +77,6 @@ cmd_up() {
 }
 
 cmd_down() {
-  wanted=()
   apply
   remove_elsewhere
 }
@@ -83,14 +85,14 @@ cmd_down() {
 cmd_status() {
   local family table chain text found=0 problems=()
   for family in "${families[@]}"; do
-    for table in mangle nat; do
+    for table in "${tables[@]}"; do
       text=$(save "$family" "$table")
       for chain in $(own_chains "$table"); do
         if grep -q "^:$chain " <<<"$text"; then
           found=1
           grep -q "^-A $chain " <<<"$text" || problems+=("IPv$family: chain $chain is empty")
           grep -q "^-A $(hook_of "$chain") -j $chain\$" <<<"$text" || problems+=("IPv$family: no jump to $chain")
-        elif [ "$table" = mangle ] && in_other_family "$family" "$chain"; then
+        elif [ "$table" != nat ] && in_other_family "$family" "$table" "$chain"; then
           problems+=("IPv$family: chain $chain is missing")
         fi
         grep -E "^-A $chain |-[jg] $chain\$" <<<"$text" | sed "s/^/IPv$family $table: /" || true
@@ -103,6 +105,17 @@ cmd_status() {
 }
 
 # --- the rules (in the very form in which iptables-save prints them) --------------------------------------------------
+
+# Connections that conntrack must not know, or what looks like their replies would be let out as such. What the gateway itself answers to a
+# denied DNS question comes from the resolver's address: tracked, it would turn the client's next question into a "reply". And so would a packet
+# that one LAN host sends to another in a server's name. Allowed packets (marked) are not asked where they come from.
+rules_raw() {
+  local lan
+  for lan in ${lans[@]+"${lans[@]}"}; do
+    echo "-A $pre -i $lan -m mark --mark 0x0/$mask -m rpfilter --invert -j CT --notrack"
+  done
+  echo "-A $own_dns -p udp -m udp --sport 53 -m mark --mark $allow/$mask -j CT --notrack"
+}
 
 rules_mangle() {
   local family=$1 lan proto icmp=icmp
@@ -141,7 +154,13 @@ rules_nat() {
   echo "-A $nat -o $eface -j MASQUERADE"
 }
 
-own_chains() { if [ "$1" = nat ]; then echo "$nat"; else echo "$fwd $in $out"; fi; }
+own_chains() {
+  case $1 in
+    raw) echo "$pre $own_dns" ;;
+    mangle) echo "$fwd $in $out" ;;
+    nat) echo "$nat" ;;
+  esac
+}
 
 hook_of() {
   case $1 in
@@ -149,6 +168,8 @@ hook_of() {
     "$in") echo INPUT ;;
     "$out") echo OUTPUT ;;
     "$nat") echo POSTROUTING ;;
+    "$pre") echo PREROUTING ;;
+    "$own_dns") echo OUTPUT ;;
   esac
 }
 
@@ -178,18 +199,17 @@ transaction() {
 
 # Brings all families and tables to `wanted`. A try-out of all comes first; if the kernel refuses one later, those before it are put back.
 apply() {
-  local family table index before output done=()
+  local family table before output done=()
   local -A plan=() previous=()
   for family in "${families[@]}"; do
-    for table in mangle nat; do
-      index=$family && [ $table = mangle ] || index=1$family
-      plan[$family$table]=$(transaction "$family" $table "${wanted[$index]-}")
+    for table in "${tables[@]}"; do
+      plan[$family$table]=$(transaction "$family" "$table" "${wanted[$family-$table]-}")
       before=$(save "$family" "$table")
-      previous[$family$table]=$(for chain in $(own_chains $table); do grep "^-A $chain " <<<"$before" || true; done)
+      previous[$family$table]=$(for chain in $(own_chains "$table"); do grep "^-A $chain " <<<"$before" || true; done)
     done
   done
   for family in "${families[@]}"; do
-    for table in mangle nat; do
+    for table in "${tables[@]}"; do
       [ -n "${plan[$family$table]}" ] || continue
       if [ -n "$dry_run" ]; then
         printf '# %s --noflush\n%s\n' "$(program "$family" -restore)" "${plan[$family$table]}"
@@ -200,7 +220,7 @@ apply() {
   done
   [ -z "$dry_run" ] || return 0
   for family in "${families[@]}"; do
-    for table in mangle nat; do
+    for table in "${tables[@]}"; do
       [ -n "${plan[$family$table]}" ] || continue
       if output=$(restore "$family" <<<"${plan[$family$table]}" 2>&1); then
         done+=("$family $table")
@@ -223,7 +243,7 @@ remove_elsewhere() {
     [ "$(kind_of "$other")" != "$(kind_of "$mine")" ] && command -v "$other" >/dev/null || continue
     iptables=$other
     for family in "${families[@]}"; do
-      for table in mangle nat; do
+      for table in "${tables[@]}"; do
         text=$(transaction "$family" $table '')
         [ -n "$text" ] || continue
         if [ -n "$dry_run" ]; then
@@ -260,7 +280,7 @@ restore() { "$(program "$1" -restore)" --noflush --wait=10 "${@:2}"; }
 in_other_family() {
   local family
   for family in "${families[@]}"; do
-    if [ "$family" != "$1" ] && save "$family" mangle | grep -q "^:$2 "; then return 0; fi
+    if [ "$family" != "$1" ] && save "$family" "$2" | grep -q "^:$3 "; then return 0; fi
   done
   return 1
 }
@@ -280,6 +300,8 @@ explain() {
   tried "match mark" "-m mark" "-m mark --mark 0x10/0x30"
   tried "match conntrack" "-m conntrack" "-m conntrack --ctstate ESTABLISHED --ctdir REPLY"
   tried "match bpf" "-m bpf" "-m bpf --object-pinned $pin_dir/$name/output"
+  tried "match rpfilter" "-m rpfilter" "-m rpfilter --invert"
+  tried "target CT" "-j CT" "-j CT --notrack"
   tried "target MASQUERADE" "-j MASQUERADE" "-j MASQUERADE"
   if [ ${#missing[@]} -gt 0 ]; then
     local list
@@ -324,7 +346,7 @@ parse_options() {
     value=''
   done
   [[ $name =~ ^[a-z0-9-]{1,15}$ ]] || refuse "bad instance name '$name': 1 to 15 of a-z, 0-9 and -"
-  fwd=L7EGG-FWD-$name in=L7EGG-IN-$name out=L7EGG-OUT-$name nat=L7EGG-NAT-$name
+  fwd=L7EGG-FWD-$name in=L7EGG-IN-$name out=L7EGG-OUT-$name nat=L7EGG-NAT-$name pre=L7EGG-PRE-$name own_dns=L7EGG-DNS-$name
 }
 
 check_programs() {

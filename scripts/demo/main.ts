@@ -92,19 +92,21 @@ async function show(lab: Lab): Promise<boolean> {
 
 function table(results: readonly Result[]): string {
   const out = new Table({
-    head: ["tried", "happened", "why (the gateway's own log)", "as expected"].map(bold),
+    head: ["tried", "happened", "why (the gateway's own log)", "ok"].map(bold),
     style: { head: [], border: [] },
     wordWrap: true,
-    colWidths: [62, 22, 40, 13],
+    colWidths: [56, 21, 46, 4],
+    // No lines between rows.
+    chars: { mid: "", "left-mid": "", "mid-mid": "", "right-mid": "" },
   });
   let group = "";
   for (const result of results) {
     if (result.row.group !== group) {
       group = result.row.group;
-      out.push([{ colSpan: 4, content: bold(group) }]);
+      out.push(["", "", "", ""], [bold(group), "", "", ""]);
     }
     const happened = result.worked ? green(result.text) : red(result.text);
-    const why = result.rule === "" ? result.reason : `${result.reason} ${dim(`(${result.rule})`)}`;
+    const why = result.rule === "" ? result.reason : `${result.reason}  ${dim(result.rule)}`;
     out.push([result.row.tried, happened, why, result.asExpected ? green("✓") : red("✗")]);
   }
   return out.toString();

@@ -62,11 +62,17 @@ export async function rows(lab: Lab): Promise<Row[]> {
     list.push({ group, tried, works, why, act });
   const page = (url: string, family: 4 | 6, tls: "1.2" | "1.3" | undefined, works: boolean, why: Row["why"]) =>
     add(`curl ${url} (${tls ? `TLS ${tls}, ` : ""}IPv${family})`, works, why, () => get(client, url, family, tls));
-  const handshake = (to: { v4: string }, sni: string | undefined, note: string, works: boolean, why: Row["why"]) =>
-    add(`openssl s_client ${to.v4}:443, ${sni ? `SNI ${sni}` : "no SNI"} (${note})`, works, why, async () => {
-      const got = await sClient(client, to.v4, sni === undefined ? {} : { sni });
-      return { worked: got.outcome === "ok", text: got.outcome === "ok" ? "handshake done" : failure(got.outcome) };
-    });
+  const handshake = (to: { v4: string }, sni: string | undefined, first: string, works: boolean, why: Row["why"]) =>
+    add(
+      `dig ${first}, then openssl s_client ${to.v4}:443 with ${sni ? `SNI ${sni}` : "no SNI"}`,
+      works,
+      why,
+      async () => {
+        await dig(client, first);
+        const got = await sClient(client, to.v4, sni === undefined ? {} : { sni });
+        return { worked: got.outcome === "ok", text: got.outcome === "ok" ? "handshake done" : failure(got.outcome) };
+      },
+    );
   const bytes = (proto: "tcp" | "udp", address: string, port: number, note: string, works: boolean, why: Row["why"]) =>
     add(`"hello" to ${proto}/${port} of ${address} (${note})`, works, why, async () => {
       const got = await agent.call(proto, { address, port });
@@ -95,16 +101,22 @@ export async function rows(lab: Lab): Promise<Row[]> {
   bytes("tcp", www.v4, 5433, "the port next to an allowed one", false, { reason: "port", port: 5433 });
 
   group = "A name that isn't the address's";
-  handshake(www, "www.denied.example", "allowed address", false, { reason: "name-denied", name: "www.denied.example" });
-  handshake(shared, "one.shared.example", "shared address", true, { reason: "allow-name", name: "one.shared.example" });
-  handshake(shared, "two.shared.example", "shared address", false, {
+  handshake(www, "www.denied.example", "www.allowed.example", false, {
+    reason: "name-denied",
+    name: "www.denied.example",
+  });
+  handshake(shared, "one.shared.example", "one.shared.example", true, {
+    reason: "allow-name",
+    name: "one.shared.example",
+  });
+  handshake(shared, "two.shared.example", "one.shared.example", false, {
     reason: "name-denied",
     name: "two.shared.example",
   });
-  handshake(git, "www.allowed.example", "address of another name", false, { reason: "name-ip-mismatch" });
+  handshake(git, "www.allowed.example", "git.allowed.example", false, { reason: "name-ip-mismatch" });
 
   group = "No name at all";
-  handshake(www, undefined, "allowed address", false, { reason: "no-name", address: www.v4 });
+  handshake(www, undefined, "www.allowed.example", false, { reason: "no-name", address: www.v4 });
   bytes("tcp", www.v6, 443, "raw bytes where TLS belongs", false, { reason: "no-name", address: www.v6 });
   bytes("udp", www.v4, 443, "where QUIC goes", false, { reason: "quic", address: www.v4 });
   for (const address of [server(20).v4, server(20).v6]) {
@@ -134,7 +146,9 @@ export async function rows(lab: Lab): Promise<Row[]> {
     ["www.allowed.example", true],
     [server(20).v4, false],
   ] as const) {
-    const why = works ? { reason: "allow-address", proto: "icmpv6" } : { reason: "unlearned", proto: "icmp" };
+    const why = works
+      ? { reason: "allow-address", name: target, proto: "icmp" }
+      : { reason: "unlearned", proto: "icmp" };
     add(`ping ${target}`, works, why, () => echo(client, target));
   }
   add(

@@ -162,6 +162,21 @@ describe("questions", () => {
     await fails(s, "tcp", server(10).v4, 5432, { reason: "unlearned" });
   });
 
+  it("a denied question asked again from the same port is denied again, and never reaches the resolver", async () => {
+    for (const [, at] of families(craftedResolver)) {
+      for (let i = 0; i < 4; i++) {
+        const reply = await s.agent.call("queryUdp", {
+          server: at,
+          name: "again.denied.example",
+          id: 5,
+          localPort: 50_053,
+        });
+        assert.equal(reply?.rcode, "REFUSED", `${at}, time ${i + 1}`);
+      }
+    }
+    assert.ok(!(await s.lab.servers.call("askedNames", {})).includes("again.denied.example"));
+  });
+
   it("DNS over TCP: pipelined, and in pieces of every size", async () => {
     for (const [, at] of families(resolver)) {
       for (const chunk of [0, 1, 3, 40]) {

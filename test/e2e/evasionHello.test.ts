@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
 import { clientHello, hello, isServerHello } from "../lab/hello.js";
-import { addressBytes, ip, tcp } from "../lab/packets.js";
+import { addressBytes, ip, tcp, udp } from "../lab/packets.js";
 import { server } from "../lab/plan.js";
 import { dig } from "../lab/tools.js";
 import { families, fails, passes, scene } from "./scene.js";
@@ -38,14 +38,14 @@ describe("odd first bytes", () => {
   const hellos: readonly (readonly [string, Uint8Array, string])[] = [
     ["no server_name", clientHello({ names: [] }), "no-name"],
     ["an IPv4 literal", clientHello({ names: ["198.51.100.10"] }), "no-name"],
-    ["two names in one extension", clientHello({ names: [name, other] }), "no-name"],
-    ["two names, the denied one first", clientHello({ names: [other, name] }), "no-name"],
+    ["two names in one extension", clientHello({ names: [name, other] }), "hello-malformed"],
+    ["two names, the denied one first", clientHello({ names: [other, name] }), "hello-malformed"],
     ["two server_name extensions", clientHello({ names: [name], again: [other] }), "hello-malformed"],
-    ["a NUL behind the name", clientHello({ names: [`${name}\0`] }), "no-name"],
-    ["a NUL inside", clientHello({ names: [`${name}\0.denied.example`] }), "no-name"],
-    ["bytes above 127", clientHello({ names: [Buffer.from("www.all\xf6wed.example", "latin1")] }), "no-name"],
-    ["an empty label", clientHello({ names: ["www..allowed.example"] }), "no-name"],
-    ["a label of 64 bytes", clientHello({ names: [`${"a".repeat(64)}.allowed.example`] }), "no-name"],
+    ["a NUL behind the name", clientHello({ names: [`${name}\0`] }), "hello-malformed"],
+    ["a NUL inside", clientHello({ names: [`${name}\0.denied.example`] }), "hello-malformed"],
+    ["bytes above 127", clientHello({ names: [Buffer.from("www.all\xf6wed.example", "latin1")] }), "hello-malformed"],
+    ["an empty label", clientHello({ names: ["www..allowed.example"] }), "hello-malformed"],
+    ["a label of 64 bytes", clientHello({ names: [`${"a".repeat(64)}.allowed.example`] }), "hello-malformed"],
     ["a denied name", hello(other), "name-denied"],
     ["a name that only begins so", hello(`${name}.evil.example`), "name-denied"],
   ];
@@ -58,7 +58,7 @@ describe("odd first bytes", () => {
   const heads: readonly (readonly [string, string, string])[] = [
     ["another Host", text(["GET / HTTP/1.1", `Host: ${other}`]), "name-denied"],
     ["two Hosts", text(["GET / HTTP/1.1", `Host: ${name}`, `Host: ${other}`]), "hello-malformed"],
-    ["no Host", text(["GET / HTTP/1.1", "Accept: */*"]), "no-name"],
+    ["no Host", text(["GET / HTTP/1.1", "Accept: */*"]), "hello-malformed"],
     ["a folded Host", text(["GET / HTTP/1.1", "Host:", ` ${name}`]), "hello-malformed"],
     ["a space before the colon", text(["GET / HTTP/1.1", `Host : ${name}`]), "hello-malformed"],
     ["an absolute URI against the Host", text([`GET http://${other}/ HTTP/1.1`, `Host: ${name}`]), "hello-malformed"],
@@ -88,7 +88,7 @@ describe("odd first bytes", () => {
 });
 
 describe("protocols and headers beside TCP and UDP", () => {
-  const s = scene({}, { flags: ["--domain", name] });
+  const s = scene({ clients: [2] }, { flags: ["--domain", name] });
   before(async () => {
     for (const type of ["A", "AAAA"]) await dig(s.client, name, { type });
   });
@@ -119,13 +119,9 @@ describe("protocols and headers beside TCP and UDP", () => {
     await s.gateway.expect({ verdict: "deny", address: denied }, () => send(ip(s.client.v6, denied, 60, chain)));
     // RFC 5095: routing header type 0 names another destination.
     const routing = Buffer.concat([Buffer.from([6, 2, 0, 1, 0, 0, 0, 0]), addressBytes(denied), syn(www.v6)]);
-    await s.gateway.expect({ verdict: "deny", reason: "ext-header", address: www.v6 }, () =>
-      send(ip(s.client.v6, www.v6, 43, routing)),
-    );
+    await s.gateway.expect({ verdict: "deny", reason: "ext-header" }, () => send(ip(s.client.v6, www.v6, 43, routing)));
     const many = Buffer.concat([...Array.from({ length: 12 }, (_, i) => options(i < 11 ? 60 : 6)), syn(www.v6)]);
-    await s.gateway.expect({ verdict: "deny", reason: "ext-header", address: www.v6 }, () =>
-      send(ip(s.client.v6, www.v6, 60, many)),
-    );
+    await s.gateway.expect({ verdict: "deny", reason: "ext-header" }, () => send(ip(s.client.v6, www.v6, 60, many)));
   });
 
   it("fragments of datagrams to addresses that nobody learned", async () => {
@@ -141,6 +137,21 @@ describe("protocols and headers beside TCP and UDP", () => {
         fragment: 64,
       });
       await s.gateway.decision({ verdict: "deny", address }, since);
+    }
+  });
+
+  it("a packet that one client sends to another in a server's name opens nothing", async () => {
+    const [sender, receiver] = s.lab.clients;
+    assert.ok(sender && receiver);
+    sender.ns.ip([`route add ${receiver.v4}/32 via 192.168.77.1`, `route add ${receiver.v6}/128 via fd77::1`]);
+    for (const [family, address] of families(server(21))) {
+      const victim = family === 4 ? receiver.v4 : receiver.v6;
+      // Through the router, from the LAN to the LAN: it would look like a connection from outside if only addresses were looked at.
+      await send(ip(address, victim, 17, udp(address, victim, 7, 50_500, Buffer.from("let me in"))));
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      const got = await (await receiver.agent()).call("udp", { address, port: 7, localPort: 50_500 });
+      assert.notEqual(got.outcome, "reply", address);
+      await s.gateway.decision({ verdict: "deny", address, port: 7, client: victim });
     }
   });
 });

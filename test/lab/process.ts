@@ -52,6 +52,8 @@ export function start(
   const [command, ...args] = argv;
   const child = spawn(command as string, args, {
     stdio,
+    // So that bytes cross the message channel as bytes.
+    serialization: "advanced",
     cwd: options.cwd,
     env: { ...process.env, ...options.env, PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin` },
     // Its own process group: Ctrl-C reaches only us, and we can end it with all its children.

@@ -59,7 +59,7 @@ for (const kind of ["nft", "legacy"] as const) {
     beforeEach(() => {
       for (const other of ["nft", "legacy"]) {
         for (const family of ["", "6"]) {
-          for (const table of ["mangle", "nat", "filter"]) {
+          for (const table of ["raw", "mangle", "nat", "filter"]) {
             inRouter(`ip${family}tables-${other}`, "-t", table, "-F");
             inRouter(`ip${family}tables-${other}`, "-t", table, "-X");
           }
@@ -86,6 +86,14 @@ for (const kind of ["nft", "legacy"] as const) {
       assert.deepEqual(rulesOf(kind, "", "mangle"), rules("icmp"));
       assert.deepEqual(rulesOf(kind, "6", "mangle"), rules("ipv6-icmp"));
       assert.deepEqual(rulesOf(kind, "", "nat"), []);
+      for (const family of ["", "6"]) {
+        assert.deepEqual(rulesOf(kind, family, "raw"), [
+          "-A PREROUTING -j L7EGG-PRE-a",
+          "-A OUTPUT -j L7EGG-DNS-a",
+          "-A L7EGG-DNS-a -p udp -m udp --sport 53 -m mark --mark 0xc00/0xc00 -j CT --notrack",
+          "-A L7EGG-PRE-a -i lan0 -m mark --mark 0x0/0xc00 -m rpfilter --invert -j CT --notrack",
+        ]);
+      }
     });
 
     test("what --dry-run prints is what up installs, and it installs nothing", () => {
@@ -95,7 +103,7 @@ for (const kind of ["nft", "legacy"] as const) {
       assert.deepEqual(saved(), empty);
       up(...options);
       const installed = saved().filter((line) => line.startsWith("-A L7EGG"));
-      assert.equal(installed.length, 2 * (2 * 9 + 1));
+      assert.equal(installed.length, 2 * (2 * 10 + 2));
       assert.deepEqual(printed.filter((line) => line.startsWith("-A")).sort(), installed.sort());
     });
 
@@ -139,7 +147,7 @@ for (const kind of ["nft", "legacy"] as const) {
       up("--lan", "lan0", "--eface", "wan0", "--masquerade");
       const during = saved();
       assert.deepEqual(
-        during.filter((line) => !/L7EGG-(FWD|IN|OUT|NAT)-default( |$)/.test(line) || line.includes("comment")),
+        during.filter((line) => !/L7EGG-(FWD|IN|OUT|NAT|PRE|DNS)-default( |$)/.test(line) || line.includes("comment")),
         before,
       );
       const forward = during.filter((line) => line.startsWith("-A FORWARD") && !line.includes("DROP"));
@@ -312,7 +320,7 @@ for (const kind of ["nft", "legacy"] as const) {
       const empty = saved();
       const first = broken("--lan", "lan0", "--eface", "wan0");
       assert.equal(first.code, 2);
-      assert.match(first.err, /ip6tables-restore refused the rules of table mangle: no such luck/);
+      assert.match(first.err, /ip6tables-restore refused the rules of table raw: no such luck/);
       assert.deepEqual(
         saved().filter((line) => line.includes("L7EGG")),
         [],

@@ -73,20 +73,28 @@ export function craft(args: { readonly name: string; readonly answers: readonly 
   crafted.set(args.name.toLowerCase(), args.answers);
 }
 
+const asked: string[] = [];
+
+/** Names that reached the crafted resolver, in order. */
+export function askedNames(_args: object): string[] {
+  return asked;
+}
+
 export async function serveCrafted(args: { readonly addresses: readonly string[] }): Promise<void> {
   for (const address of args.addresses) {
     const socket = createSocket(isIPv6(address) ? "udp6" : "udp4");
     socket.on("message", (message, from) => {
       const query = decode(message);
-      const asked = query.questions?.[0];
-      if (!asked) return;
-      for (const answer of crafted.get(asked.name.toLowerCase()) ?? []) {
+      const question = query.questions?.[0];
+      if (!question) return;
+      asked.push(question.name.toLowerCase());
+      for (const answer of crafted.get(question.name.toLowerCase()) ?? []) {
         const reply = encode({
           type: "response",
           id: ((query.id ?? 0) + (answer.idOffset ?? 0)) & 0xffff,
           flags: 0x180,
-          questions: [{ ...asked, name: answer.question ?? asked.name }],
-          answers: answer.records.map((r) => ({ ttl: 300, class: "IN", name: asked.name, ...r }) as Answer),
+          questions: [{ ...question, name: answer.question ?? question.name }],
+          answers: answer.records.map((r) => ({ ttl: 300, class: "IN", name: question.name, ...r }) as Answer),
         });
         const send = () => {
           if (!answer.from) return socket.send(reply, from.port, from.address);

@@ -76,6 +76,7 @@ export interface UdpArgs {
   readonly address: string;
   readonly port: number;
   readonly data?: Uint8Array | string;
+  readonly localPort?: number;
   /** Default 700. */
   readonly timeoutMs?: number;
 }
@@ -97,11 +98,12 @@ export function udp(args: UdpArgs): Promise<Attempt> {
     socket.on("error", failed);
     socket.on("message", (message) => end("reply", message));
     // Connected, so that ICMP errors reach us.
-    socket.connect(args.port, args.address, () => {
+    const connected = () => {
       socket.send(args.data ?? "hello\n", (error) => {
         if (error) failed(error as NodeJS.ErrnoException);
       });
-    });
+    };
+    socket.bind(args.localPort ?? 0, () => socket.connect(args.port, args.address, connected));
   });
 }
 
