@@ -152,6 +152,9 @@ describe("tricks with TCP and IP", () => {
   const attempt = async (trick: Trick, family: 4 | 6, waitMs: number): Promise<RawReply> => {
     const [local, remote] = family === 4 ? [lab.client.v4, shared.v4] : [lab.client.v6, shared.v6];
     const opened = await agent.call("rawOpen", { local, remote, port: 443, ...trick.open });
+    // A hello in the SYN is judged there.
+    if (opened.state === "refused" && trick.open?.synData)
+      return { data: new Uint8Array(), reset: true, fin: false, acked: 0 };
     assert.equal(opened.state, "open", `${trick.what}: the handshake`);
     await agent.call("rawSend", { id: opened.id, segments: trick.segments });
     const reply = await agent.call("rawReceive", { id: opened.id, bytes: 6, timeoutMs: waitMs });
@@ -161,7 +164,8 @@ describe("tricks with TCP and IP", () => {
   const key = (trick: Trick, family: 4 | 6) => `${trick.what} ${family}`;
 
   before(async () => {
-    lab = await buildLab({ hop: true });
+    // No NAT: conntrack would send segments outside the window on with the client's own address, and such a trick would spoil itself.
+    lab = await buildLab({ hop: true, masquerade: false });
     agent = await lab.client.agent();
     for (const family of [4, 6] as const) {
       for (const trick of [...ways(denied), ...decoys()]) {

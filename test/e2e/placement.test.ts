@@ -71,12 +71,9 @@ describe("two instances side by side", () => {
       "addr add 203.0.115.2/24 dev wan1",
       "addr add 2001:db8:115::2/64 dev wan1 nodad",
     ]);
-    lab.router.ip([
-      "route add default via 203.0.115.2 table 78",
-      "rule add from 192.168.78.0/24 table 78",
-      "route add default via 2001:db8:115::2 table 78",
-      "rule add from fd78::/64 table 78",
-    ]);
+    lab.router.ip(["route add default via 203.0.115.2 table 78", "route add default via 2001:db8:115::2 table 78"]);
+    await lab.router.must(["ip", "-4", "rule", "add", "from", "192.168.78.0/24", "table", "78"]);
+    await lab.router.must(["ip", "-6", "rule", "add", "from", "fd78::/64", "table", "78"]);
     for (const tables of ["iptables", "ip6tables"]) {
       await lab.router.must([tables, "-w", "-t", "nat", "-A", "POSTROUTING", "-o", "wan1", "-j", "MASQUERADE"]);
     }

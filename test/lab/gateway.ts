@@ -47,6 +47,11 @@ export interface GatewayOptions {
 const root = fileURLToPath(new URL("../../", import.meta.url));
 let serial = 0;
 
+/** A name that no other instance on this machine has; swept up after a crash. */
+export function instanceName(): string {
+  return `${prefix}${serial++}`;
+}
+
 /** `l7egg` as it would be typed, without arguments: built if that is newer than the source, else from the source. */
 export function program(): string[] {
   const built = join(root, "dist/cli/main.js");
@@ -79,7 +84,7 @@ export class Gateway {
 
   /** Start it and wait until it governs. Throws with all it said if it ends before. */
   static async start(lab: Lab, options: GatewayOptions = {}): Promise<Gateway> {
-    const name = options.name ?? `${prefix}${serial++}`;
+    const name = options.name ?? instanceName();
     const where = options.where ?? lab.router;
     const eface = options.eface ?? "wan0";
     const resolvers = options.resolvers ?? [resolver.v4, resolver.v6, craftedResolver.v4, craftedResolver.v6];

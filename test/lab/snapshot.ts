@@ -26,8 +26,8 @@ export async function snapshot(ns: Namespace, instance: string): Promise<string>
     }
     parts.push((await ns.runBare(["tc", "qdisc", "show", "dev", dev[1] as string])).stdout);
   }
-  for (const folder of [`/sys/fs/bpf/l7egg/${instance}`, `/run/l7egg/${instance}`]) {
-    parts.push(`${folder} ${existsSync(folder) ? "is there" : "is not there"}`);
+  for (const folder of ["/sys/fs/bpf/l7egg", "/run/l7egg"]) {
+    if (existsSync(`${folder}/${instance}`)) parts.push(`its folder in ${folder}`);
   }
   return parts.join("\n---\n");
 }
