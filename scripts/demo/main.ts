@@ -9,7 +9,7 @@ import { cidr } from "../../test/lab/plan.js";
 import { iperf } from "../../test/lab/tools.js";
 import { carryOut, policy, rows, type Result } from "./rows.js";
 
-const color = process.stdout.isTTY === true && process.env["NO_COLOR"] === undefined;
+const color = process.stdout.isTTY && process.env["NO_COLOR"] === undefined;
 const paint = (code: number) => (text: string) => (color ? `\x1b[${code}m${text}\x1b[0m` : text);
 const bold = paint(1);
 const red = paint(31);

@@ -94,10 +94,13 @@ export async function serveCrafted(args: { readonly addresses: readonly string[]
           id: ((query.id ?? 0) + (answer.idOffset ?? 0)) & 0xffff,
           flags: 0x180,
           questions: [{ ...question, name: answer.question ?? question.name }],
-          answers: answer.records.map((r) => ({ ttl: 300, class: "IN", name: question.name, ...r }) as Answer),
+          answers: answer.records.map((r) => ({ ttl: 300, class: "IN", name: question.name, ...r })),
         });
         const send = () => {
-          if (!answer.from) return socket.send(reply, from.port, from.address);
+          if (!answer.from) {
+            socket.send(reply, from.port, from.address);
+            return;
+          }
           const other = createSocket(isIPv6(address) ? "udp6" : "udp4");
           other.bind(answer.from.port, answer.from.address, () =>
             other.send(reply, from.port, from.address, () => other.close()),

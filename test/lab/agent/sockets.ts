@@ -100,7 +100,7 @@ export function udp(args: UdpArgs): Promise<Attempt> {
     // Connected, so that ICMP errors reach us.
     const connected = () => {
       socket.send(args.data ?? "hello\n", (error) => {
-        if (error) failed(error as NodeJS.ErrnoException);
+        if (error) failed(error);
       });
     };
     socket.bind(args.localPort ?? 0, () => socket.connect(args.port, args.address, connected));
@@ -132,7 +132,7 @@ export async function many(args: {
     const begun = performance.now();
     let address: string | undefined;
     try {
-      address = (await (args.family === 4 ? resolver.resolve4(name) : resolver.resolve6(name)))[0] as string;
+      address = (await (args.family === 4 ? resolver.resolve4(name) : resolver.resolve6(name)))[0];
     } catch (error) {
       const detail = (error as NodeJS.ErrnoException).code ?? String(error);
       return { name, address, resolveMs: performance.now() - begun, connectMs: 0, outcome: "unresolved", detail };
