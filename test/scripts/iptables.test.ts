@@ -465,7 +465,7 @@ function failingIp6Restore(kind: string): string {
   for (const family of ["", "6"]) {
     for (const part of ["", "-save", "-restore"]) {
       const real = `exec ip${family}tables-${kind}${part} "$@"`;
-      const fails = `case "$*" in *--test*) ${real} ;; esac\ngrep -q -- '-A L7EGG-TRY' - && exit 0\necho no such luck >&2\nexit 1`;
+      const fails = `case "$*" in *--test*) ${real} ;; esac\ngrep -- '-A L7EGG-TRY' - >/dev/null && exit 0\necho no such luck >&2\nexit 1`;
       const body = family === "6" && part === "-restore" ? fails : real;
       const path = join(folder, `ip${family}tables${part}`);
       writeFileSync(path, `#!/bin/sh\n${body}\n`);
