@@ -58,12 +58,12 @@ SEC("tc")
 int classify(struct __sk_buff *skb)
 {
 	struct packet p = { .ifindex = skb->ifindex };
-	const struct l7_interface *iface = bpf_map_lookup_elem(&interfaces, &p.ifindex);
 	const struct l7_config *cfg = get_config();
+	struct l7_interface iface;
 	struct decision d = {};
 	bool known;
 
-	if (!iface || !cfg)
+	if (!get_interface(p.ifindex, &iface) || !cfg)
 		return PASS;
 	/*
 	 * Not this interface's: it belongs to the VLAN device of that number, where it comes by again. And not for this box at all: seen
@@ -71,15 +71,15 @@ int classify(struct __sk_buff *skb)
 	 */
 	if ((skb->vlan_present && (skb->vlan_tci & VLAN_ID_MASK)) || skb->pkt_type == PACKET_OTHERHOST)
 		goto not_ours;
-	p.client_by = iface->client_by;
+	p.client_by = iface.client_by;
 	if (!is_ip(skb)) {
 		p.wire_len = skb->len;
 		d.reason = L7_REASON_NOT_EGRESS; // ARP, LLDP, EAPOL, ...
 		goto decided;
 	}
-	parse(skb, L7_HOOK_CLASSIFY, iface->l3 ? 0 : ETH_HLEN, &p);
+	parse(skb, L7_HOOK_CLASSIFY, iface.l3 ? 0 : ETH_HLEN, &p);
 	check_protocol(skb, &p);
-	if (!policy_of(iface, p.ifindex, p.key.src, &p.key.policy, &known)) {
+	if (!policy_of(&iface, p.ifindex, p.key.src, &p.key.policy, &known)) {
 		/*
 		 * Not governed. Marked all the same: behind NAT the gate can't tell such a client from one whose packets went around this
 		 * program, and it drops those.
@@ -148,16 +148,16 @@ SEC("socket")
 int output(struct __sk_buff *skb)
 {
 	struct packet p = {};
-	const struct l7_interface *iface = bpf_map_lookup_elem(&interfaces, &p.ifindex);
 	const struct l7_config *cfg = get_config();
+	struct l7_interface iface;
 	struct decision d = {};
 	bool known;
 
-	if (!iface || !cfg)
+	if (!get_interface(0, &iface) || !cfg)
 		return 0;
-	p.client_by = iface->client_by;
+	p.client_by = iface.client_by;
 	parse(skb, L7_HOOK_OUTPUT, 0, &p);
-	if (!p.family || is_own_upkeep(&p) || !policy_of(iface, 0, p.key.src, &p.key.policy, &known))
+	if (!p.family || is_own_upkeep(&p) || !policy_of(&iface, 0, p.key.src, &p.key.policy, &known))
 		return 0;
 	decide(skb, cfg, &p, &d);
 	return d.verdict == L7_VERDICT_INSPECT;
@@ -185,13 +185,13 @@ SEC("tc")
 int gate(struct __sk_buff *skb)
 {
 	struct packet p = { .ifindex = skb->ingress_ifindex };
-	const struct l7_interface *iface = bpf_map_lookup_elem(&interfaces, &p.ifindex);
 	const struct l7_config *cfg = get_config();
+	struct l7_interface iface;
 	struct decision d = {};
 	__u32 mark;
 	bool known;
 
-	if (!iface || !cfg)
+	if (!get_interface(p.ifindex, &iface) || !cfg)
 		return PASS;
 	mark = get_mark(skb, cfg);
 	if (mark == L7_VERDICT_ALLOW || mark == L7_VERDICT_PENDING)
@@ -199,14 +199,14 @@ int gate(struct __sk_buff *skb)
 	/* Neighbours are found without the firewall's leave. */
 	if (!is_ip(skb))
 		return PASS;
-	p.client_by = iface->client_by;
+	p.client_by = iface.client_by;
 	parse(skb, L7_HOOK_GATE, network_offset(skb), &p);
 	check_protocol(skb, &p);
 	if (p.ifindex == 0 && p.family && is_own_upkeep(&p)) {
 		count(L7_REASON_NOT_EGRESS, p.wire_len);
 		return PASS;
 	}
-	if (!policy_of(iface, p.ifindex, p.key.src, &p.key.policy, &known) && p.ifindex == 0) {
+	if (!policy_of(&iface, p.ifindex, p.key.src, &p.key.policy, &known) && p.ifindex == 0) {
 		count(L7_REASON_NOT_GOVERNED, p.wire_len);
 		return PASS;
 	}
@@ -216,7 +216,7 @@ int gate(struct __sk_buff *skb)
 	} else if (p.ifindex && p.family && is_multicast(&p)) {
 		/* Multicast routing would carry it out past every rule that speaks of addresses. */
 		say(&d, L7_VERDICT_DENY, L7_REASON_MULTICAST_EGRESS, 0);
-	} else if (p.ifindex && iface->has_sources && !known) {
+	} else if (p.ifindex && iface.has_sources && !known) {
 		/* It went around `classify` (a route by mark, a DNAT rule, a mark that somebody cleared), and NAT may have changed its source. */
 		say(&d, L7_VERDICT_INSPECT, L7_REASON_NOT_INSPECTED, 0);
 	} else {
@@ -282,23 +282,21 @@ SEC("tc")
 int watch(struct __sk_buff *skb)
 {
 	struct packet p = { .ifindex = skb->ifindex };
-	const struct l7_interface *lan = bpf_map_lookup_elem(&interfaces, &p.ifindex);
-	const struct l7_interface *own;
-	__u32 zero = 0;
+	struct l7_interface lan = {}, own;
+	bool is_lan = get_interface(p.ifindex, &lan);
 
 	if (!is_ip(skb))
 		return PASS;
-	own = bpf_map_lookup_elem(&egress, &p.ifindex) ? bpf_map_lookup_elem(&interfaces, &zero) : 0;
-	if (!lan && !own)
+	if (!is_lan && !bpf_map_lookup_elem(&egress, &p.ifindex))
 		return PASS;
-	parse(skb, L7_HOOK_GATE, lan ? (lan->l3 ? 0 : ETH_HLEN) : network_offset(skb), &p);
+	parse(skb, L7_HOOK_GATE, is_lan ? (lan.l3 ? 0 : ETH_HLEN) : network_offset(skb), &p);
 	if (!p.family || p.error || p.fragment)
 		return PASS;
-	/* One interface may be both (a one-armed router that also governs itself). */
-	if (lan && count_reply(skb, lan, p.ifindex, &p))
+	if (is_lan && count_reply(skb, &lan, p.ifindex, &p))
 		return PASS;
-	if (own)
-		count_reply(skb, own, 0, &p);
+	/* One interface may be LAN and eface (a one-armed router that also governs itself). */
+	if ((!is_lan || bpf_map_lookup_elem(&egress, &p.ifindex)) && get_interface(0, &own))
+		count_reply(skb, &own, 0, &p);
 	return PASS;
 }
 

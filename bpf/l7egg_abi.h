@@ -116,13 +116,13 @@ struct l7_config {
 	__u32 generation; // a cached flow of another generation is a miss
 	__u32 fail_open; // 1: the gate lets INSPECT-marked packets pass (failMode: open)
 	__u32 events_per_second; // budget of each CPU; 0 = no events
-	__u32 flow_idle_tcp; // seconds without a packet after which a cached TCP flow is a miss
+	__u32 flow_idle_tcp; // seconds without a packet after which a cached TCP flow is a miss; 0 = never cached
 	__u32 flow_idle_other; // the same for UDP, ICMP echo and the rest
 	__u32 flow_idle_deny; // the same for denied flows
 	__u8 hash_seed[16]; // key of the name hash in `bindings`
 };
 
-/* Map `interfaces` (hash): __u32 ifindex -> l7_interface. ifindex 0 is this box itself. */
+/* Map `interfaces` (hash): __u32 ifindex -> l7_interface. ifindex 0 is this box itself. A change counts from the kernel's next tick on. */
 struct l7_interface {
 	__u32 policy; // policy of what comes in here, unless `sources` says otherwise
 	__u8 client_by; // enum l7_client_by

@@ -376,7 +376,7 @@ export interface AbiConfig {
   readonly failOpen: number;
   /** budget of each CPU; 0 = no events */
   readonly eventsPerSecond: number;
-  /** seconds without a packet after which a cached TCP flow is a miss */
+  /** seconds without a packet after which a cached TCP flow is a miss; 0 = never cached */
   readonly flowIdleTcp: number;
   /** the same for UDP, ICMP echo and the rest */
   readonly flowIdleOther: number;
@@ -430,7 +430,7 @@ export function decodeConfig(source: Uint8Array, offset = 0): AbiConfig {
   };
 }
 
-/** Map `interfaces` (hash): __u32 ifindex -> l7_interface. ifindex 0 is this box itself. */
+/** Map `interfaces` (hash): __u32 ifindex -> l7_interface. ifindex 0 is this box itself. A change counts from the kernel's next tick on. */
 export interface AbiInterface {
   /** policy of what comes in here, unless `sources` says otherwise */
   readonly policy: number;

@@ -1,5 +1,6 @@
 /** What the classifier says at TC ingress, rule by rule, each with its neighbour. */
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { beforeEach, test } from "node:test";
 import * as abi from "../../src/core/abi.generated.js";
 import {
@@ -17,7 +18,7 @@ import {
   type DeviceName,
   type Outcome,
 } from "./harness.js";
-import { address16, icmp, ip, PROTO, TCP, tcp, udp } from "./packets.js";
+import { address16, frame, icmp, ip, PROTO, TCP, tcp, udp } from "./packets.js";
 
 ownNamespace(import.meta.url);
 const router = makeRouter();
@@ -86,6 +87,26 @@ test("an interface that isn't governed is left alone, mark and all", () => {
   assert.deepEqual(outcome.counted, {});
   assert.equal(outcome.value, TC_ACT_UNSPEC);
   assert.equal(outcome.mark, 0x33);
+});
+
+test("an interface that isn't governed any more is left alone, and one of a large number is governed", () => {
+  is(path.classify(syn()), "deny", "unlearned");
+  path.ungoverned(router.lan0.ifindex);
+  assert.deepEqual(path.classify(syn()).counted, {});
+  execFileSync("ip", ["link", "add", "far0", "index", "70000", "type", "veth", "peer", "name", "far0p"]);
+  execFileSync("ip", ["link", "set", "far0", "up"]);
+  execFileSync("ip", ["link", "set", "far0p", "up"]);
+  execFileSync("ip", ["addr", "add", "10.3.0.1/24", "dev", "far0"]);
+  const [link] = JSON.parse(execFileSync("ip", ["-j", "link", "show", "far0"], { encoding: "utf8" })) as {
+    address: string;
+  }[];
+  const far = () =>
+    path.run("classify", frame(syn({ src: "10.3.0.10" }), { to: link!.address, from: MAC_A }), 70000, 70000, 0);
+  assert.deepEqual(far().counted, {});
+  path.governed(70000);
+  is(far(), "deny", "unlearned");
+  path.ungoverned(70000);
+  assert.deepEqual(far().counted, {});
 });
 
 test("marks: our bits are set, cleared when nothing was decided, and other bits stay", () => {

@@ -78,6 +78,7 @@ export interface Outcome {
 export class Datapath {
   readonly object: BpfObject;
   readonly #router: Router;
+  readonly #seen = new Set<number>();
   #config: abi.AbiConfig = {
     markMask: MARK_MASK,
     markShift: MARK_SHIFT,
@@ -121,10 +122,18 @@ export class Datapath {
       ...change,
     };
     this.put("interfaces", u32(ifindex), abi.encodeInterface(value));
+    this.#settle(ifindex);
   }
 
   ungoverned(ifindex: number): void {
     this.object.map("interfaces").delete(u32(ifindex));
+    this.#settle(ifindex);
+  }
+
+  /** The programs remember an interface for one tick; the longest there is are 10 ms (100 Hz). */
+  #settle(ifindex: number): void {
+    if (this.#seen.has(ifindex)) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 21);
+    this.#seen.add(ifindex);
   }
 
   source(ifindex: number, network: string, length: number, policy: number): void {
@@ -206,7 +215,13 @@ export class Datapath {
   /** TC egress of wan0, of a packet that came in at `from` (undefined: this box's own). */
   gate(packet: Uint8Array, from: DeviceName | undefined, mark = 0): Outcome {
     const { ifindex, mac } = this.#router.wan0;
-    return this.run("gate", frame(packet, { to: mac }), ifindex, from ? this.#router[from].ifindex : 0, mark);
+    return this.run(
+      "gate",
+      frame(packet, { to: mac, from: MAC_A }),
+      ifindex,
+      from ? this.#router[from].ifindex : 0,
+      mark,
+    );
   }
 
   output(packet: Uint8Array): Outcome {
