@@ -103,7 +103,8 @@ function table(results: readonly Result[]): string {
   for (const result of results) {
     if (result.row.group !== group) {
       group = result.row.group;
-      out.push(["", "", "", ""], [bold(group), "", "", ""]);
+      if (out.length > 0) out.push(["", "", "", ""]);
+      out.push([bold(group), "", "", ""]);
     }
     const happened = result.worked ? green(result.text) : red(result.text);
     const why = result.rule === "" ? result.reason : `${result.reason}  ${dim(result.rule)}`;

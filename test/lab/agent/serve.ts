@@ -1,7 +1,7 @@
 /** Servers in the internet namespace: echo, and a resolver that answers what the test tells it to. */
 import { createSocket } from "node:dgram";
 import { createServer, isIPv6 } from "node:net";
-import { decode, encode, type Answer } from "dns-packet";
+import { decode, encode } from "dns-packet";
 
 const peersByPort = new Map<number, Set<string>>();
 

@@ -130,12 +130,20 @@ export async function many(args: {
     const resolver = new Resolver({ timeout: args.timeoutMs ?? 8_000, tries: 1 });
     resolver.setServers([isIPv6(args.resolver) ? `[${args.resolver}]` : args.resolver]);
     const begun = performance.now();
-    let address: string | undefined;
+    let address: string;
     try {
-      address = (await (args.family === 4 ? resolver.resolve4(name) : resolver.resolve6(name)))[0];
+      const addresses = await (args.family === 4 ? resolver.resolve4(name) : resolver.resolve6(name));
+      address = addresses[0] ?? "";
     } catch (error) {
       const detail = (error as NodeJS.ErrnoException).code ?? String(error);
-      return { name, address, resolveMs: performance.now() - begun, connectMs: 0, outcome: "unresolved", detail };
+      return {
+        name,
+        address: undefined,
+        resolveMs: performance.now() - begun,
+        connectMs: 0,
+        outcome: "unresolved",
+        detail,
+      };
     }
     const resolveMs = performance.now() - begun;
     const result = await tcp({
