@@ -27,8 +27,8 @@ export async function run(raw: RawRunOptions): Promise<number> {
   try {
     for (const warning of plan.warnings) log.warn({}, `warning: ${warning}`);
     const signal = firstSignal();
-    const gateway = await Gateway.start(native, plan, log);
     crashClosed(log);
+    const gateway = await Gateway.start(native, plan, log);
     let control: ControlServer | undefined;
     try {
       control = await serve(gateway, log);

@@ -16,7 +16,7 @@ export interface LogOptions {
   readonly ruleText: (policy: number, rule: number) => string;
   /** Default 1,000; 0 = no decision lines. */
   readonly decisionsPerSecond?: number;
-  /** File descriptor, default 1. */
+  /** File descriptor, default 1; any but 1 and 2 is closed with the log. */
   readonly fd?: number;
 }
 
@@ -38,6 +38,8 @@ export interface Log {
   close(): void;
 }
 
+/** How long the end waits for a reader that doesn't read. */
+const closeMs = 500;
 const maxBuffered = 4 * 1024 * 1024;
 
 export function createLog(options: LogOptions): Log {
@@ -48,7 +50,15 @@ export function createLog(options: LogOptions): Log {
   let inSecond = 0;
   let suppressedInSecond = 0;
 
-  const destination = pino.destination({ dest: options.fd ?? 1, sync: false, minLength: 0, maxLength: maxBuffered });
+  let closesAt = Infinity;
+  const destination = pino.destination({
+    dest: options.fd ?? 1,
+    sync: false,
+    minLength: 0,
+    maxLength: maxBuffered,
+    // A reader that doesn't read is waited for, but not for ever by a process that wants to end.
+    retryEAGAIN: () => Date.now() < closesAt,
+  });
   destination.on("drop", () => dropped++);
   // A reader that went away (EPIPE) must not end the gateway.
   destination.on("error", () => dropped++);
@@ -87,11 +97,13 @@ export function createLog(options: LogOptions): Log {
     stats: () => ({ decisions, suppressed, dropped }),
     close() {
       clearInterval(second);
+      closesAt = Date.now() + closeMs;
       try {
         destination.flushSync();
       } catch {
         // Not open any more, or nobody reads: there is nobody to tell.
       }
+      destination.destroy();
     },
   };
 }

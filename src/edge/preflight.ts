@@ -56,9 +56,7 @@ export async function preflight(options: GatewayOptions, loadNative: () => Promi
 
     const native = await loadNative();
     const features = native.probe();
-    for (const [feature, what] of needed) if (features[feature] === "no") problems.push(`this kernel lacks ${what}`);
-    if (options.attach === "tcx" && features.tcx === "no")
-      problems.push("--attach tcx: this kernel lacks TCX links (6.6 and later)");
+    problems.push(...featureProblems(features, options.attach));
     if (problems.length > 0) throw new UsageError(problems);
 
     const byName = (name: string) => links.find((link) => link.name === name) as Link;
@@ -81,8 +79,16 @@ const needed = [
   ["bpf", "eBPF programs on TC (CONFIG_BPF_SYSCALL, CONFIG_NET_CLS_BPF), or this process may not load them"],
   ["ringbuf", "the eBPF ring buffer (5.8 and later)"],
   ["lpmTrie", "the eBPF LPM trie (4.11 and later)"],
+  ["fibLookup", "bpf_fib_lookup (4.18 and later)"],
   ["nfqueue", "NFQUEUE (CONFIG_NETFILTER_NETLINK_QUEUE)"],
 ] as const;
+
+/** What the kernel lacks, one line each. A feature that could not be told is tried: the start will say. */
+export function featureProblems(features: ReturnType<Native["probe"]>, attach: GatewayOptions["attach"]): string[] {
+  const out = needed.flatMap(([feature, what]) => (features[feature] === "no" ? [`this kernel lacks ${what}`] : []));
+  if (attach === "tcx" && features.tcx === "no") out.push("--attach tcx: this kernel lacks TCX links (6.6 and later)");
+  return out;
+}
 
 /** The queue's owner, as the kernel tells it in /proc/net/netfilter/nfnetlink_queue. undefined: nobody. */
 export function queueOwner(queue: number, text: string): string | undefined {

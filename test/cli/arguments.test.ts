@@ -1,7 +1,7 @@
 /** Bad input: one clear line each on stderr, exit code 2. The machine is not touched: every case fails before the first change. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 
@@ -125,6 +125,20 @@ test("--help has examples, --version a version; both end well", () => {
   assert.equal(version.code, 0);
   assert.match(version.stdout, /^\d+\.\d+\.\d+\n$/);
 });
+
+test("no root: one line, whatever else would be fine", () => {
+  const eface = networkInterfaceOtherThanLoopback();
+  const result = spawnSync("setpriv", ["--reuid=65534", "--regid=65534", "--clear-groups", process.execPath, "--import", "tsx", "src/cli/main.ts", "run", "--eface", eface, "--cn", "x.io", "--name", "argtest"], { cwd: root, encoding: "utf8" }); // prettier-ignore
+  assert.equal(result.status, 2, result.stderr);
+  assert.match(result.stderr, /^l7egg: this needs root: [^\n]*\n$/m);
+});
+
+function networkInterfaceOtherThanLoopback(): string {
+  const names = readFileSync("/proc/net/dev", "utf8").matchAll(/^\s*([^:\s|]+):/gm);
+  const name = [...names].map((match) => match[1] as string).find((one) => one !== "lo");
+  assert.ok(name !== undefined, "this machine has an interface beside lo");
+  return name;
+}
 
 test("questions about a gateway that doesn't run", () => {
   const status = cli("main", "status", "--name", "argtest");

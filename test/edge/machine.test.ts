@@ -8,7 +8,7 @@ import { clientText } from "../../src/edge/clientText.js";
 import { clientOf } from "../../src/edge/clients.js";
 import { monotonicMs } from "../../src/edge/clock.js";
 import { Interfaces } from "../../src/edge/interfaces.js";
-import { queueOwner } from "../../src/edge/preflight.js";
+import { featureProblems, hasProgram, queueOwner } from "../../src/edge/preflight.js";
 import { defaultResolvers, nameservers } from "../../src/edge/resolvers.js";
 import { mergeCounters } from "../../src/edge/status.js";
 
@@ -41,6 +41,22 @@ test("who holds a queue", () => {
   assert.equal(queueOwner(17, text), "another process (netlink port 4294967295)");
   assert.equal(queueOwner(1, text), undefined);
   assert.equal(queueOwner(0, ""), undefined);
+});
+
+test("what a kernel lacks: one line each; what could not be told is tried", () => {
+  const all = { bpf: "yes", tcx: "yes", btf: "yes", ringbuf: "yes", lpmTrie: "yes", batchOps: "yes", nfqueue: "yes", transparent: "yes", bpfLoop: "yes", fibLookup: "yes" } as const; // prettier-ignore
+  assert.deepEqual(featureProblems(all, "tcx"), []);
+  assert.deepEqual(featureProblems({ ...all, btf: "no", batchOps: "no", tcx: "no", bpf: "unknown" }, "auto"), []);
+  assert.deepEqual(featureProblems({ ...all, tcx: "no", nfqueue: "no", ringbuf: "no" }, "tcx"), [
+    "this kernel lacks the eBPF ring buffer (5.8 and later)",
+    "this kernel lacks NFQUEUE (CONFIG_NETFILTER_NETLINK_QUEUE)",
+    "--attach tcx: this kernel lacks TCX links (6.6 and later)",
+  ]);
+});
+
+test("programs in the PATH", () => {
+  assert.equal(hasProgram("sh"), true);
+  assert.equal(hasProgram("no-such-program-l7egg"), false);
 });
 
 test("links and addresses by rtnetlink: the loopback interface is there", async () => {
