@@ -47,6 +47,10 @@ const setUp = `
     assert.ok(condition(), "did not happen: " + condition);
   };
   const sender = native.openRawSender();
+  const { readFileSync } = await import("node:fs");
+  // Packets that wait in the kernel for a verdict (third column of the kernel's table).
+  const waiting = (queue) => Number(readFileSync("/proc/thread-self/net/netfilter/nfnetlink_queue", "utf8").split("\\n")
+    .map((line) => line.trim().split(/ +/)).find((words) => Number(words[0]) === queue)[2]);
   const ids = (count, meta) => Array.from({ length: count }, (_, i) => meta[i * META_STRIDE + Meta.id]);
 `;
 const inChild = (body: string, options: { in?: Namespace; node?: string[] } = {}) =>
@@ -307,11 +311,32 @@ describe("NFQUEUE, real packets", () => {
       await until(() => heard.includes("after"));
       assert.deepEqual(heard, ["1", "3", "held", "after"]);
       assert.deepEqual(errors, ["on purpose"]);
+      assert.equal(waiting(1), 1, "only what the handler holds on purpose waits");
       assert.equal(queue.stats().verdictErrors, 0);
       queue.verdict(held[1], "accept");
       queue.flush();
       await until(() => heard.at(-1) === "still held");
       queue.close(); socket.close();
+    `);
+  });
+
+  test("a turn of the event loop has a bound: other work comes in between 16 batches", async () => {
+    await inChild(`
+      let packets = 0;
+      const steps = [];
+      const queue = native.openQueue({ queue: 3, batch: 4 }, (count, meta) => {
+        packets += count;
+        for (const id of ids(count, meta)) queue.verdict(id, "drop");
+      });
+      for (let i = 0; i < 1000; i++) sender.send(udp(9003, "x"));
+      assert.equal(waiting(3), 1000);
+      const tick = () => { steps.push(packets); if (packets < 1000 && steps.length < 10000) setImmediate(tick); };
+      setImmediate(tick);
+      await until(() => packets === 1000);
+      const jumps = steps.map((count, i) => count - (steps[i - 1] ?? 0));
+      assert.ok(Math.max(...jumps) <= 64, "packets a turn: " + jumps);
+      assert.equal(waiting(3), 0);
+      queue.close();
     `);
   });
 

@@ -15,13 +15,14 @@ async function until(condition: () => boolean): Promise<void> {
   assert.ok(condition());
 }
 
-test("each record once, in order, whole; discarded ones are skipped; wrapped ones too", async () => {
+test("each record once, in order, whole; discarded ones are skipped; wrapped ones too", async (t) => {
   const seen: number[] = [];
   const ring = native.openRingBuffer(object.map("ring"), (record) => {
     assert.equal(record.length, 8);
     assert.equal(record.readUInt32LE(4), 64);
     seen.push(record.readUInt32LE());
   });
+  t.after(() => ring.close());
   const expected: number[] = [];
   // 4096 bytes of 16 a record: more than seven times round.
   for (let mark = 1; mark <= 2000; mark++) {
@@ -31,10 +32,9 @@ test("each record once, in order, whole; discarded ones are skipped; wrapped one
     if (mark % 200 === 0) await until(() => seen.length === expected.length);
   }
   assert.deepEqual(seen, expected);
-  ring.close();
 });
 
-test("at most maxPerTurn in a turn: other work comes in between, and all arrive", async () => {
+test("at most maxPerTurn in a turn: other work comes in between, and all arrive", async (t) => {
   let records = 0;
   const steps: number[] = [];
   const tick = (): void => {
@@ -42,15 +42,15 @@ test("at most maxPerTurn in a turn: other work comes in between, and all arrive"
     if (records < 100 && steps.length < 10_000) setImmediate(tick);
   };
   const ring = native.openRingBuffer(object.map("ring"), () => records++, 10);
+  t.after(() => ring.close());
   for (let i = 1; i <= 100; i++) emit.testRun({ data, mark: i });
   setImmediate(tick);
   await until(() => records === 100);
   const jumps = steps.map((count, i) => count - (steps[i - 1] ?? 0));
   assert.ok(Math.max(...jumps) <= 10, String(jumps));
-  ring.close();
 });
 
-test("what was written before it was opened is delivered; what was not read stays for the next reader", async () => {
+test("what was written before it was opened is delivered; what was not read stays for the next reader", async (t) => {
   for (let i = 1; i <= 3; i++) emit.testRun({ data, mark: i });
   const seen: number[] = [];
   const first = native.openRingBuffer(
@@ -61,14 +61,15 @@ test("what was written before it was opened is delivered; what was not read stay
     },
     1,
   );
+  t.after(() => first.close());
   await until(() => seen.length === 1);
   const second = native.openRingBuffer(object.map("ring"), (record) => seen.push(record.readUInt32LE()));
+  t.after(() => second.close());
   await until(() => seen.length === 3);
   assert.deepEqual(seen, [1, 2, 3]);
-  second.close();
 });
 
-test("a record whose handler throws doesn't take the others with it", async () => {
+test("a record whose handler throws doesn't take the others with it", async (t) => {
   const errors: unknown[] = [];
   const caught = (error: unknown): void => void errors.push(error);
   const others = process.listeners("uncaughtException");
@@ -80,6 +81,7 @@ test("a record whose handler throws doesn't take the others with it", async () =
     if (mark === 2) throw new Error("on purpose");
     seen.push(mark);
   });
+  t.after(() => ring.close());
   for (let i = 1; i <= 4; i++) emit.testRun({ data, mark: i });
   await until(() => seen.length === 3);
   assert.deepEqual(seen, [1, 3, 4]);
@@ -87,19 +89,18 @@ test("a record whose handler throws doesn't take the others with it", async () =
   assert.match(String(errors[0]), /on purpose/);
   process.removeListener("uncaughtException", caught);
   for (const listener of others) process.on("uncaughtException", listener);
-  ring.close();
 });
 
-test("a handler that writes to its record harms nobody", async () => {
+test("a handler that writes to its record harms nobody", async (t) => {
   const seen: number[] = [];
   const ring = native.openRingBuffer(object.map("ring"), (record) => {
     seen.push(record.readUInt32LE());
     record.fill(0xff);
   });
+  t.after(() => ring.close());
   for (let i = 1; i <= 5; i++) emit.testRun({ data, mark: i });
   await until(() => seen.length === 5);
   assert.deepEqual(seen, [1, 2, 3, 4, 5]);
-  ring.close();
 });
 
 test("only ring buffers, only open ones, only functions", () => {
