@@ -119,7 +119,7 @@ function layersRule(root) {
 }
 
 const onlyNativeLoadsTheAddon = {
-  selector: "Literal[value=/\\.node$/]",
+  selector: "Literal[value=/l7egg\\.node$/]",
   message: "Only src/native loads the addon.",
 };
 
