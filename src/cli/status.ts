@@ -30,7 +30,13 @@ export async function ask(name: string, method: "status" | "explain", params: un
 }
 
 function notRunning(name: string): string {
-  const all = listInstances();
+  let all: ReturnType<typeof listInstances>;
+  try {
+    all = listInstances();
+  } catch {
+    // Only root may look.
+    return `no gateway "${name}" is running`;
+  }
   const dead = all.find((one) => one.record.name === name && !one.alive);
   if (dead) {
     return `instance "${name}" was killed and its traffic stays governed: start it again, or open the network with l7egg clean --name ${name}`;

@@ -5,7 +5,8 @@ import type { Native } from "../native/types.js";
 import { isOnBpffs } from "./bpffs.js";
 import { defaults } from "./options.js";
 import { objectPath } from "./paths.js";
-import { flowOffloadWarnings, hasProgram } from "./preflight.js";
+import { flowtableProblem, flowtableWarning, flowtables } from "./flowtables.js";
+import { hasProgram } from "./preflight.js";
 
 export interface Feature {
   readonly name: string;
@@ -86,7 +87,13 @@ export function diagnose(native: Native): Diagnosis {
       cost: "as IPv4 forwarding, for IPv6",
     },
   );
-  return { features, warnings: [...flowOffloadWarnings(), ...hardwareOffloadWarnings()] };
+  return {
+    features,
+    warnings: [
+      ...flowtables().map((table) => (table.hardware ? flowtableProblem(table) : flowtableWarning(table))),
+      ...hardwareOffloadWarnings(),
+    ],
+  };
 }
 
 /** Interfaces whose hardware may forward packets that the kernel never sees (`ethtool -k`: hw-tc-offload). */

@@ -15,14 +15,14 @@ import { Engine } from "../core/engine/engine.js";
 import { defaultLimits } from "../core/engine/limits.js";
 import { NameHasher } from "../core/names/hash.js";
 import { Verdict } from "../core/abi.generated.js";
-import type { BatchHandler, Native, Queue, RawSender, RingBuffer } from "../native/types.js";
+import type { BatchHandler, Native, Queue, QueueOptions, RawSender, RingBuffer } from "../native/types.js";
 import type { Attachment } from "./attachments.js";
 import { removeClsact } from "./attachments.js";
 import { removeEmptyDir, removePinDir } from "./bpffs.js";
 import type { GovernedInterface } from "./clients.js";
 import { bootId, monotonicMs } from "./clock.js";
 import { Datapath } from "./datapath.js";
-import { describe } from "./errors.js";
+import { UsageError, describe, errnoOf } from "./errors.js";
 import type { Claim } from "./instances.js";
 import { claimInstance, releaseInstance, writeRecord } from "./instances.js";
 import { rulesDown, rulesUp } from "./iptables.js";
@@ -191,7 +191,7 @@ async function build(
   for (let queue = options.queues.first; queue <= options.queues.last; queue++) {
     const index = queues.length;
     const handler: BatchHandler = (count, meta, data) => runner.onBatch(index, count, meta, data);
-    queues.push(native.openQueue({ queue, failOpen: options.failMode === "open" }, handler));
+    queues.push(openQueue(native, { queue, failOpen: options.failMode === "open" }, handler));
   }
   runner.start(queues);
   undo.push(() => runner.stop());
@@ -216,6 +216,17 @@ async function build(
   // An interface may have changed since the preflight.
   void reattacher.reconcile();
   return { plan, claim, datapath, engine, journal, maps, runner, queues, sender, ring, reattacher, interfaces };
+}
+
+/** UsageError: somebody took the queue since the preflight. */
+function openQueue(native: Native, options: QueueOptions, handler: BatchHandler): Queue {
+  try {
+    return native.openQueue(options, handler);
+  } catch (error) {
+    const code = errnoOf(error);
+    if (code !== "EBUSY" && code !== "EPERM") throw error;
+    throw new UsageError(`--queue: queue ${options.queue} has just been taken by another process`);
+  }
 }
 
 /** clsact filters of an earlier run, where this one attaches by TCX. */

@@ -88,7 +88,7 @@ export function claimInstance(options: GatewayOptions, runDir: string = defaults
   const all = lockFolder(runDir, 10);
   if (!all) throw new UsageError(`another start has been under way for more than 10 seconds: ${runDir} is locked`);
   try {
-    const made = mkdirSync(paths.run, { recursive: true, mode: 0o755 }) !== undefined;
+    const made = mkdirSync(paths.run, { recursive: true, mode: 0o711 }) !== undefined;
     const lock = tryLock(paths.lock);
     if (!lock) throw new UsageError(runsAlready(options.name, readRecord(paths.record)));
     const problems = conflicts(

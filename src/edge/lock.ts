@@ -20,12 +20,13 @@ export function tryLock(path: string): FileLock | undefined {
 }
 
 /**
- * The lock of a folder, which is made if missing (mode 0755). Waits at most about `seconds`. undefined: still held.
+ * The lock of a folder, which is made if missing (mode 0711: who can't read it can't lock it either, and
+ * the group may pass through to the control socket). Waits at most about `seconds`. undefined: still held.
  * The last one to leave may remove the folder: a lock on a removed folder is worth nothing, so it is tried again.
  */
 export function lockFolder(path: string, seconds: number): FileLock | undefined {
   for (let attempt = 0; attempt < 10; attempt++) {
-    mkdirSync(path, { recursive: true, mode: 0o755 });
+    mkdirSync(path, { recursive: true, mode: 0o711 });
     const fd = openSync(path, "r");
     const got = flock(fd, ["-w", String(seconds)]);
     if (got && isStill(path, fd)) return fileLock(fd);

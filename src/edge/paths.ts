@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { defaults } from "./options.js";
 
 export interface InstancePaths {
-  /** Folder of the running instance, mode 0750. */
+  /** Folder of the running instance, mode 0711. */
   readonly run: string;
   /** Held (flock) by the owner for as long as it lives. */
   readonly lock: string;

@@ -2,7 +2,6 @@
  * Everything that can be wrong, asked before the first change: the rules, the machine, the other instances. All problems are told at
  * once, one line each.
  */
-import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import type { Addr } from "../core/net/address.js";
@@ -16,6 +15,7 @@ import type { AttachMode } from "./attachments.js";
 import { bpffsProblem } from "./bpffs.js";
 import { UsageError, describe } from "./errors.js";
 import { conflicts, formatQueues, listInstances, networkNamespace, runsAlready } from "./instances.js";
+import { flowtableProblem, flowtableWarning, flowtables, shares } from "./flowtables.js";
 import type { Link } from "./interfaces.js";
 import { Interfaces } from "./interfaces.js";
 import type { GatewayOptions } from "./options.js";
@@ -172,6 +172,10 @@ function machineProblems(options: GatewayOptions): string[] {
   if (pins !== undefined) out.push(pins);
   if (out.length > 0) return out;
 
+  const governed = [...options.lan, options.eface];
+  const unseen = flowtables().filter((table) => table.hardware && shares(table, governed));
+  out.push(...unseen.map(flowtableProblem));
+
   const alive = listInstances().filter((instance) => instance.alive);
   const same = alive.find((instance) => instance.record.name === options.name);
   if (same) return [runsAlready(options.name, same.record)];
@@ -205,21 +209,21 @@ function machineWarnings(options: GatewayOptions, tcx: string): string[] {
   if (tcx === "no" && options.attach === "auto") {
     out.push("this kernel has no TCX links (6.6 and later): clsact filters instead, which any `tc filter del` removes");
   }
-  out.push(...flowOffloadWarnings());
+  if (options.lan.length > 0 && forwarding("ipv4/ip_forward") === "0") {
+    out.push("this machine forwards no IPv4 (sysctl net.ipv4.ip_forward=1 makes it a router)");
+  }
+  const governed = [...options.lan, options.eface];
+  const tables = flowtables().filter((table) => !table.hardware && shares(table, governed));
+  out.push(...tables.map(flowtableWarning));
   return out;
 }
 
-/**
- * Flow offload moves established connections past every hook of ours. Best effort: without nft there is nobody to ask.
- */
-export function flowOffloadWarnings(): string[] {
-  const result = spawnSync("nft", ["list", "flowtables"], { timeout: 5000 });
-  if (result.error || result.status !== 0) return [];
-  const names = [...result.stdout.toString().matchAll(/flowtable\s+(\S+)/g)].map((match) => match[1] as string);
-  if (names.length === 0) return [];
-  return [
-    `nftables flow offload is on (flowtable ${names.join(", ")}): offloaded connections pass the kernel's fast path unseen by the gate; take the governed interfaces out of it`,
-  ];
+function forwarding(path: string): string {
+  try {
+    return readFileSync(`/proc/sys/net/${path}`, "utf8").trim();
+  } catch {
+    return "";
+  }
 }
 
 /** Is `name` in the PATH? */

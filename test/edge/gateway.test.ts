@@ -263,6 +263,32 @@ describe("who else is there", () => {
   });
 });
 
+describe("interfaces that change while nobody is there", () => {
+  const at = withRouter();
+
+  it("the next start finds the dead links, and governs the new interfaces", async () => {
+    await kill9(await start(at, options(at, ["--lan", "lan1"])));
+    assert.match(await snapshot(at.router, at.name), /L7EGG[^]*\bclassify\b[^]* is there/, "the snapshot sees one");
+    at.router.ip(["link del lan0"]);
+    addLink(at, "lan0");
+    const daemon = await start(at);
+    const attached = (await status(at)).attached.map((one) => `${one.program}_${one.ifindex}`);
+    assert.deepEqual([...links(at.name).keys()].sort(), attached.sort(), "no pin of a dead link, none of lan1");
+    assert.equal((await daemon.stop(8000)).code, 0, daemon.stderr);
+    assert.doesNotMatch(await snapshot(at.router, at.name), /L7EGG|\b(classify|watch|gate)\b| is there/);
+  });
+
+  it("clean finds them, too", async () => {
+    await kill9(await start(at));
+    at.router.ip(["link del lan0", "link del wan0"]);
+    const out = await cli(at, "clean", "--name", at.name);
+    assert.equal(out.code, 0, out.stderr);
+    assert.ok(!existsSync(pins(at.name)));
+    addLink(at, "lan0");
+    addLink(at, "wan0");
+  });
+});
+
 describe("an interface that goes and comes back", () => {
   const at = withRouter();
 

@@ -7,6 +7,7 @@ import type { Addr } from "../../src/core/net/address.js";
 import { clientText } from "../../src/edge/clientText.js";
 import { clientOf } from "../../src/edge/clients.js";
 import { monotonicMs } from "../../src/edge/clock.js";
+import { parseFlowtables, shares } from "../../src/edge/flowtables.js";
 import { Interfaces } from "../../src/edge/interfaces.js";
 import { featureProblems, hasProgram, queueOwner } from "../../src/edge/preflight.js";
 import { defaultResolvers, nameservers } from "../../src/edge/resolvers.js";
@@ -52,6 +53,38 @@ test("what a kernel lacks: one line each; what could not be told is tried", () =
     "this kernel lacks NFQUEUE (CONFIG_NETFILTER_NETLINK_QUEUE)",
     "--attach tcx: this kernel lacks TCX links (6.6 and later)",
   ]);
+});
+
+test("nftables flowtables: which devices, in software or hardware", () => {
+  const text = `table inet a {
+	flowtable soft {
+		hook ingress priority filter
+		devices = { lan0, wan0 }
+	}
+	flowtable hard {
+		hook ingress priority filter + 5
+		devices = { "eth1.7" }
+		flags offload
+		counter
+	}
+}
+table ip b {
+	flowtable empty {
+		hook ingress priority 0
+	}
+}
+`;
+  const tables = parseFlowtables(text);
+  assert.deepEqual(tables, [
+    { name: "soft", devices: ["lan0", "wan0"], hardware: false },
+    { name: "hard", devices: ["eth1.7"], hardware: true },
+    { name: "empty", devices: [], hardware: false },
+  ]);
+  assert.deepEqual(
+    tables.map((table) => shares(table, ["wan0", "eth1"])),
+    [true, false, false],
+  );
+  assert.deepEqual(parseFlowtables(""), []);
 });
 
 test("programs in the PATH", () => {
