@@ -53,6 +53,24 @@ for (const masquerade of [true, false]) {
   });
 }
 
+describe("a port that is forwarded to a governed client", () => {
+  const s = scene({}, { flags });
+
+  it("is answered, over NAT, and opens nothing in the other direction", async () => {
+    await s.agent.call("serveTcpEcho", { ports: [6000] });
+    const to = { iptables: `${s.client.v4}:6000`, ip6tables: `[${s.client.v6}]:6000` };
+    for (const [tables, target] of Object.entries(to)) {
+      const rule = ["-i", "wan0", "-p", "tcp", "--dport", "6000", "-j", "DNAT", "--to-destination", target];
+      await s.lab.router.must([tables, "-w", "-t", "nat", "-A", "PREROUTING", ...rule]);
+    }
+    const outside = await Agent.start(s.lab.internet);
+    for (const address of [wan.router4, wan.router6]) {
+      assert.equal((await outside.call("tcp", { address, port: 6000 })).outcome, "reply", address);
+    }
+    for (const address of [wan.internet4, wan.internet6]) await fails(s, "tcp", address, 5432, { reason: "unlearned" });
+  });
+});
+
 describe("two instances side by side", () => {
   let lab: Lab;
   let first: Gateway;
@@ -122,8 +140,22 @@ describe("two instances side by side", () => {
 });
 
 describe("the box's own egress", () => {
+  let outside: Agent;
+  const before: number[] = [];
   // The "router" of this lab plays no part: the gateway stands on the client and governs it.
-  const s = scene({ masquerade: false }, (lab) => ({ where: lab.client.ns, lan: [], eface: "eth0", flags }));
+  const s = scene({ masquerade: false }, async (lab) => {
+    // Somebody is logged in already when the gateway starts.
+    outside = await Agent.start(lab.internet);
+    await (await lab.client.agent()).call("serveTcpEcho", { ports: [6000] });
+    for (const address of [lab.client.v4, lab.client.v6])
+      before.push(await outside.call("hold", { address, port: 6000 }));
+    return { where: lab.client.ns, lan: [], eface: "eth0", flags };
+  });
+
+  it("whoever was logged in from outside stays so", async () => {
+    for (const id of before)
+      assert.equal((await outside.call("exchange", { id, data: "still here" })).outcome, "reply");
+  });
 
   it("names, siblings and addresses", async () => {
     for (const family of [4, 6] as const) {
@@ -161,10 +193,8 @@ describe("the box's own egress", () => {
   });
 
   it("loopback, the link's neighbours and answers to those who come from outside", async () => {
-    await s.agent.call("serveTcpEcho", { ports: [6000] });
     for (const address of ["127.0.0.1", "::1"])
       assert.equal((await s.agent.call("tcp", { address, port: 6000 })).outcome, "reply");
-    const outside = await Agent.start(s.lab.internet);
     for (const address of [s.client.v4, s.client.v6])
       assert.equal((await outside.call("tcp", { address, port: 6000 })).outcome, "reply");
     await s.client.ns.must(["ip", "neigh", "flush", "all"]);

@@ -14,13 +14,16 @@ export interface Scene {
 }
 
 /** Build before the group's tests, remove after them. The fields are there once the first test runs. */
-export function scene(labOptions: LabOptions, gatewayOptions: GatewayOptions | ((lab: Lab) => GatewayOptions)): Scene {
+export function scene(
+  labOptions: LabOptions,
+  gatewayOptions: GatewayOptions | ((lab: Lab) => GatewayOptions | Promise<GatewayOptions>),
+): Scene {
   const made = {} as Scene;
   before(async () => {
     made.lab = await buildLab(labOptions);
     made.client = made.lab.client;
     made.agent = await made.client.agent();
-    const options = typeof gatewayOptions === "function" ? gatewayOptions(made.lab) : gatewayOptions;
+    const options = typeof gatewayOptions === "function" ? await gatewayOptions(made.lab) : gatewayOptions;
     made.gateway = await Gateway.start(made.lab, options);
   });
   after(async () => {

@@ -54,14 +54,19 @@ export function instanceName(): string {
 
 /** `l7egg` as it would be typed, without arguments: built if that is newer than the source, else from the source. */
 export function program(): string[] {
-  const built = join(root, "dist/cli/main.js");
+  return entry("main");
+}
+
+/** The same for `l7egg-cli`. */
+export function originalProgram(): string[] {
+  return entry("original");
+}
+
+function entry(name: string): string[] {
+  const built = join(root, "dist/cli", `${name}.js`);
   if (existsSync(built) && statSync(built).mtimeMs >= newest(join(root, "src"))) return [process.execPath, built];
-  return [
-    process.execPath,
-    "--import",
-    join(root, "node_modules/tsx/dist/esm/index.mjs"),
-    join(root, "src/cli/main.ts"),
-  ];
+  const tsx = join(root, "node_modules/tsx/dist/esm/index.mjs");
+  return [process.execPath, "--import", tsx, join(root, "src/cli", `${name}.ts`)];
 }
 
 export class Gateway {
