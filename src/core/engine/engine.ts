@@ -136,27 +136,43 @@ export class Engine {
 
   #fromClient(event: PacketEvent, ip: IpPacket, policy: Policy, client: ClientId, now: number, out: Command[]): void {
     const { id, bytes } = event;
-    const base = { id, bytes, ip, client, policy, toThisBox: event.hook === "input" };
-    const plain: ClientPacket = { ...base, sport: 0, dport: 0, tcp: undefined };
+    const toThisBox = event.hook === "input";
+    // One literal with one shape: spreading it together cost a fifth of the engine's time.
+    const packetOf = (
+      sport: number,
+      dport: number,
+      tcp: TcpSegment | undefined,
+    ): ClientPacket & { tcp: typeof tcp } => ({
+      id,
+      bytes,
+      ip,
+      client,
+      policy,
+      sport,
+      dport,
+      tcp,
+      toThisBox,
+    });
     // Netfilter's defragmentation stands before the queue; what still is a fragment was not put together.
-    if (ip.fragment !== "no") return this.#voice.deny(plain, { reason: Reason.FRAGMENT }, now, out);
+    if (ip.fragment !== "no") return this.#voice.deny(packetOf(0, 0, undefined), { reason: Reason.FRAGMENT }, now, out);
     // A copy that was cut can't be judged (docs/policy.md: largest packet).
-    if (ip.cut) return this.#voice.deny(plain, { reason: Reason.MALFORMED, detail: "copy is cut" }, now, out);
+    if (ip.cut)
+      return this.#voice.deny(packetOf(0, 0, undefined), { reason: Reason.MALFORMED, detail: "copy is cut" }, now, out);
     if (!event.checksumPending && !transportChecksumOk(bytes, ip)) {
       return this.#voice.discard(id, Reason.CHECKSUM, bytes.length, out);
     }
     switch (ip.proto) {
       case IPPROTO_TCP: {
         const tcp = parseTcp(bytes, ip);
-        if (tcp.kind !== "done") return this.#malformed(plain, "TCP", tcp, now, out);
+        if (tcp.kind !== "done") return this.#malformed(packetOf(0, 0, undefined), "TCP", tcp, now, out);
         const { sport, dport } = tcp.value;
-        return this.#clientTcp({ ...base, sport, dport, tcp: tcp.value }, now, out);
+        return this.#clientTcp(packetOf(sport, dport, tcp.value) as TcpPacket, now, out);
       }
       case IPPROTO_UDP: {
         const udp = parseUdp(bytes, ip);
-        if (udp.kind !== "done") return this.#malformed(plain, "UDP", udp, now, out);
+        if (udp.kind !== "done") return this.#malformed(packetOf(0, 0, undefined), "UDP", udp, now, out);
         const { sport, dport } = udp.value;
-        const packet: ClientPacket = { ...base, sport, dport, tcp: undefined };
+        const packet = packetOf(sport, dport, undefined);
         if (dport === DNS_PORT && policy.isResolver(ip.dst)) {
           return this.#datagrams.query(packet, udp.value, now, out);
         }
@@ -165,16 +181,21 @@ export class Engine {
       case IPPROTO_ICMP:
       case IPPROTO_ICMPV6: {
         const icmp = parseIcmp(bytes, ip);
-        if (icmp.kind !== "done") return this.#malformed(plain, "ICMP", icmp, now, out);
+        if (icmp.kind !== "done") return this.#malformed(packetOf(0, 0, undefined), "ICMP", icmp, now, out);
         const { isEchoRequest, echoId, type } = icmp.value;
         if (!isEchoRequest) {
           const why = { reason: Reason.PROTOCOL, detail: `ICMP type ${type}` };
-          return this.#cidrOr(plain, why, now, out);
+          return this.#cidrOr(packetOf(0, 0, undefined), why, now, out);
         }
-        return this.#byAddress({ ...plain, sport: echoId ?? 0, dport: echoId ?? 0 }, now, out);
+        return this.#byAddress(packetOf(echoId ?? 0, echoId ?? 0, undefined), now, out);
       }
       default:
-        return this.#cidrOr(plain, { reason: Reason.PROTOCOL, detail: `IP protocol ${ip.proto}` }, now, out);
+        return this.#cidrOr(
+          packetOf(0, 0, undefined),
+          { reason: Reason.PROTOCOL, detail: `IP protocol ${ip.proto}` },
+          now,
+          out,
+        );
     }
   }
 

@@ -17,8 +17,8 @@ export interface PendingFlow {
   readonly held: HeldPackets<PacketId>;
   /** The learned address that let the SYN pass (verify dns and both). */
   readonly learned: LearnedEntry | undefined;
-  /** For denials that no packet triggers (time-outs): the last packet's headers and payload. */
-  last: ClientPacket;
+  /** For denials that no packet triggers (time-outs): the last payload's packet, once one didn't complete the hello. */
+  last: ClientPacket | undefined;
 }
 
 /**

@@ -78,7 +78,7 @@ export class TcpFlows {
       if (known) this.#forget(id, known, out);
       this.#judged.delete(id);
       const learned = this.#learned.latest(packet.policy.id, packet.client, packet.ip.dst);
-      return this.#continue(id, this.#open(id, packet, cached.judgedStart, learned, now, out), packet, now, out);
+      return this.#continue(id, this.#open(id, cached.judgedStart, learned, now, out), packet, now, out);
     }
     const pending = this.#pending.get(id);
     if (pending) return this.#continue(id, pending, packet, now, out);
@@ -112,19 +112,12 @@ export class TcpFlows {
     out.push({ type: "flowDelete", key: flowKey(packet) });
     if (policy.spec.verify === "dns") return this.#allow(packet, byAddress(learned), out);
 
-    const flow = this.#open(id, packet, firstSeq, learned, now, out);
+    const flow = this.#open(id, firstSeq, learned, now, out);
     if (tcp.payloadEnd > tcp.payloadOffset) return this.#payload(id, flow, packet, firstSeq, now, out); // TFO, RFC 7413
     this.#voice.accept(packet.id, MARK_PENDING, out);
   }
 
-  #open(
-    id: string,
-    packet: TcpPacket,
-    firstSeq: number,
-    learned: LearnedEntry | undefined,
-    now: number,
-    out: Command[],
-  ): PendingFlow {
+  #open(id: string, firstSeq: number, learned: LearnedEntry | undefined, now: number, out: Command[]): PendingFlow {
     this.#makeRoom(out);
     const stream = new StreamAssembler({
       firstSeq,
@@ -138,7 +131,7 @@ export class TcpFlows {
       stream,
       held: new HeldPackets(firstSeq),
       learned,
-      last: withoutBuffer(packet),
+      last: undefined,
     };
     this.#pending.set(id, flow);
     return flow;
@@ -194,7 +187,6 @@ export class TcpFlows {
     }
     flow.held.hold(packet.id, seq, end);
     this.#held++;
-    flow.last = withoutBuffer(packet);
     this.#judge(id, flow, packet, now, out);
   }
 
@@ -208,6 +200,7 @@ export class TcpFlows {
         if (stream.length >= this.#limits.helloBytes) {
           return this.#denyFlow(id, flow, packet, { reason: Reason.HELLO_TOO_LARGE }, now, out, true);
         }
+        flow.last = withoutBuffer(packet);
         return this.#letWindowOpen(flow, this.#limits.heldPerFlow, out);
       case "bad":
         return this.#denyFlow(id, flow, packet, found, now, out, true);
@@ -249,7 +242,7 @@ export class TcpFlows {
   }
 
   #allowPending(id: string, flow: PendingFlow, packet: TcpPacket, why: Why, now: number, out: Command[]): void {
-    const bytes = flow.stream.contiguous().slice();
+    const bytes = flow.stream.take();
     const start = flow.stream.firstSeq;
     this.#judged.set(id, { start, bytes, why }, now);
     const held = flow.held.takeAll();
@@ -393,7 +386,9 @@ export class TcpFlows {
     for (const [id, deadline] of this.#helloDeadlines) {
       if (deadline > now) break;
       const flow = this.#pending.get(id);
-      if (flow) this.#denyFlow(id, flow, flow.last as TcpPacket, { reason: Reason.HELLO_TIMEOUT }, now, out, true);
+      const last = flow?.last;
+      if (flow && last) this.#denyFlow(id, flow, last as TcpPacket, { reason: Reason.HELLO_TIMEOUT }, now, out, true);
+      else if (flow) this.#forget(id, flow, out);
       this.#helloDeadlines.delete(id);
     }
     for (const [id, flow] of this.#pending) {
@@ -438,7 +433,7 @@ function mismatch(learned: LearnedEntry | undefined): string | undefined {
 
 /** Keep the headers for a later reset, not the batch's buffer. */
 function withoutBuffer(packet: TcpPacket): TcpPacket {
-  return { ...packet, bytes: packet.bytes.slice(0, packet.tcp.payloadEnd) };
+  return { ...packet, bytes: Uint8Array.prototype.slice.call(packet.bytes, 0, packet.tcp.payloadEnd) };
 }
 
 function first<T>(values: Iterable<T>): T | undefined {

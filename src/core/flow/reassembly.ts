@@ -35,12 +35,14 @@ interface Piece {
   readonly bytes: Uint8Array;
 }
 
+const EMPTY = new Uint8Array(0);
+
 export class StreamAssembler {
   #firstSeq: number;
   readonly #maxBytes: number;
   readonly #maxSegments: number;
   /** Contiguous bytes are #buffer[#head, #tail). */
-  #buffer = new Uint8Array(0);
+  #buffer = EMPTY;
   #head = 0;
   #tail = 0;
   /** Behind a gap: in order, neither overlapping nor touching the contiguous bytes. */
@@ -76,6 +78,12 @@ export class StreamAssembler {
   /** A view from `firstSeq` to the first gap, valid until the next `add` or `consume`. */
   contiguous(): Uint8Array {
     return this.#buffer.subarray(this.#head, this.#tail);
+  }
+
+  /** What `contiguous()` gives, to be kept: the assembler is not used afterwards. */
+  take(): Uint8Array {
+    // One segment has filled the buffer exactly; what grew holds up to twice as much.
+    return this.#tail - this.#head === this.#buffer.length ? this.#buffer : this.contiguous().slice();
   }
 
   /** Take one segment's payload; copies what it keeps. A part before `firstSeq` is cut off. */
@@ -176,7 +184,7 @@ export class StreamAssembler {
         const larger = new Uint8Array(
           this.#buffer.length === 0 ? need : Math.max(need, Math.min(need * 2, this.#maxBytes)),
         );
-        larger.set(this.contiguous());
+        if (have > 0) larger.set(this.contiguous());
         this.#buffer = larger;
       }
       this.#head = 0;

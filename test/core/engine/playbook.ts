@@ -66,6 +66,7 @@ export class Playbook {
   /** Give one packet; returns the lines of what came out. Packets are numbered from 1. */
   packet(bytes: Uint8Array, options: PacketOptions = {}): string[] {
     const id = ++this.#nextId as PacketId;
+    const lent = Buffer.from(bytes);
     const event: PacketEvent = {
       type: "packet",
       id,
@@ -75,11 +76,14 @@ export class Playbook {
       mark: options.towardsClient ? 0 : 0x10,
       client: options.towardsClient ? undefined : (options.client ?? CLIENT_ID),
       policy: options.towardsClient ? undefined : this.policy,
-      bytes,
+      bytes: lent,
       wireLength: options.wireLength ?? bytes.length,
       checksumPending: options.checksumPending ?? false,
     };
-    return this.event(event);
+    const lines = this.event(event);
+    // The next batch lies in the same memory: what the engine keeps must be a copy. (A Buffer's slice is none.)
+    lent.fill(0xaa);
+    return lines;
   }
 
   event(event: Event): string[] {

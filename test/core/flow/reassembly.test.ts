@@ -30,6 +30,17 @@ describe("StreamAssembler", () => {
     assert.deepEqual([s.firstSeq, s.nextSeq, s.bufferedBytes], [1000, 1005, 5]);
   });
 
+  it("hands over exactly what is contiguous, from one segment and from a buffer that grew", () => {
+    const one = make();
+    one.add(1000, b("hello"));
+    assert.equal(Buffer.from(one.take()).toString(), "hello");
+    const grown = make();
+    for (const [i, letter] of [..."hello!"].entries()) grown.add(1000 + i, b(letter));
+    const taken = grown.take();
+    assert.equal(Buffer.from(taken).toString(), "hello!");
+    assert.equal(taken.buffer.byteLength, 6, "the spare room is not kept");
+  });
+
   it("keeps what comes out of order until the gap closes", () => {
     const s = make();
     assert.equal(s.add(1004, b("o")), "ok");
