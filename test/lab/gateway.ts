@@ -1,9 +1,9 @@
 /** The gateway as a process on the lab's router (or in any namespace), with its own log as the witness. */
-import { existsSync, readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { prefix } from "./cleanup.js";
+import { atExit, prefix } from "./cleanup.js";
 import { type Lab } from "./lab.js";
 import { type Namespace } from "./namespace.js";
 import { craftedResolver, resolver } from "./plan.js";
@@ -97,6 +97,8 @@ export class Gateway {
     for (const lan of options.lan ?? ["lan0"]) argv.push("--lan", lan);
     argv.push("--iface", options.iface ?? eface, "--eface", eface);
     for (const address of resolvers) argv.push("--resolver", address);
+    // Registered before the process, so that it runs after the process was killed.
+    atExit(() => removeLeftovers(name));
     const command = [...argv, ...(options.flags ?? [])];
     const daemon = options.ownView ? where.start(command) : where.startBare(command);
     const gateway = new Gateway(daemon, where, name, { ...options, name });
@@ -147,6 +149,12 @@ export class Gateway {
     this.daemon.signal("SIGKILL");
     await this.daemon.exited;
   }
+}
+
+/** What a gateway that was killed leaves on the machine; its namespaces take the rest with them. */
+function removeLeftovers(name: string): void {
+  for (const folder of ["/sys/fs/bpf/l7egg", "/run/l7egg"])
+    rmSync(join(folder, name), { recursive: true, force: true });
 }
 
 function matches(decision: Decision, match: Partial<Decision>): boolean {
