@@ -35,7 +35,8 @@ export async function startGateway(lab: BenchLab, args: readonly string[]): Prom
   // Each line of the file is one argument.
   const script = `ulimit -s 32768; IFS='\n'; set -f; exec "$@" $(cat ${argFile}) > ${logFile} 2>&1`;
   const profile = process.env["L7EGG_BENCH_CPU_PROF"];
-  const node = profile === undefined ? [process.execPath] : [process.execPath, "--cpu-prof", `--cpu-prof-dir=${profile}`];
+  const node =
+    profile === undefined ? [process.execPath] : [process.execPath, "--cpu-prof", `--cpu-prof-dir=${profile}`];
   const argv = ["sh", "-c", script, "sh", ...node, join(root, "dist/cli/main.js"), ...base];
   const begun = performance.now();
   const daemon = lab.router.startBare(argv);

@@ -40,7 +40,15 @@ export interface HelloOptions {
 /** New TLS connections from the client, for a while. */
 export async function hello(lab: BenchLab, options: HelloOptions): Promise<HelloResult> {
   const { address, name, concurrency, ms } = options;
-  const argv = [join(buildFolder, "hello"), address, "443", name, String(concurrency), String(ms), String(server.count)];
+  const argv = [
+    join(buildFolder, "hello"),
+    address,
+    "443",
+    name,
+    String(concurrency),
+    String(ms),
+    String(server.count),
+  ];
   return JSON.parse(await lab.client.must(argv, { timeoutMs: ms + 10_000 })) as HelloResult;
 }
 

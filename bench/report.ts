@@ -102,7 +102,10 @@ function firstLine(program: string, args: readonly string[]): string {
       encoding: "utf8",
       env: { ...process.env, PATH: `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin` },
     });
-    return text.split("\n")[0]!.replace(/^nginx version: /, "").replace(/ \(cJSON.*$/, "");
+    return text
+      .split("\n")[0]!
+      .replace(/^nginx version: /, "")
+      .replace(/ \(cJSON.*$/, "");
   } catch {
     return `${program}: unknown`;
   }

@@ -19,7 +19,8 @@ export async function classifier(options: BenchOptions): Promise<FigureResult> {
     const objects = [join(root, "build/l7egg.bpf.o"), join(buildFolder, "empty.bpf.o")];
     const argv = [process.execPath, "--import", "tsx", script, ...objects, String(rounds), String(repeat)];
     const out = await lab.router.runBare(argv, { timeoutMs: 120_000, cwd: root });
-    if (out.code !== 0) throw new Error(`the test run failed: ${/^\w*Error: .*$/m.exec(out.stderr)?.[0] ?? out.stderr}`);
+    if (out.code !== 0)
+      throw new Error(`the test run failed: ${/^\w*Error: .*$/m.exec(out.stderr)?.[0] ?? out.stderr}`);
     const output = JSON.parse(out.stdout) as Output;
     return {
       title: "Classifier (TC ingress of the LAN), nanoseconds a packet",

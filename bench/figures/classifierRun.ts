@@ -70,7 +70,14 @@ function time(program: BpfProgram, data: Buffer, verdict: number | undefined, ti
 
 function configure(loaded: BpfObject): void {
   const idle = { flowIdleTcp: 7_440, flowIdleOther: 300, flowIdleDeny: 5 };
-  const config = { markMask: mark.mask, markShift: mark.shift, generation: 1, failOpen: 0, eventsPerSecond: 0, ...idle };
+  const config = {
+    markMask: mark.mask,
+    markShift: mark.shift,
+    generation: 1,
+    failOpen: 0,
+    eventsPerSecond: 0,
+    ...idle,
+  };
   loaded.map("config").put(u32(0), encodeConfig({ ...config, hashSeed: Buffer.alloc(16) }));
   loaded.map("policies").put(u32(policy), encodePolicy({ present: 1, verify: Verify.BOTH, namePorts: 0 }));
   const iface = { policy, clientBy: ClientBy.MAC, hasSources: 0, defaultGoverned: 1, l3: 0 };

@@ -66,7 +66,9 @@ async function prove({ name, lab, address }: System): Promise<void> {
   const allowed = await hello(lab, { address, name: allowedName, concurrency: 8, ms: 1_000 });
   const failed = failures(allowed);
   if (allowed.answered === 0 || failed > 0) {
-    throw new Error(`${name}: ${allowed.answered} allowed connections answered, ${failed} not: ${JSON.stringify(allowed)}`);
+    throw new Error(
+      `${name}: ${allowed.answered} allowed connections answered, ${failed} not: ${JSON.stringify(allowed)}`,
+    );
   }
   if (name !== "l7egg" && name !== "nginx") return;
   const denied = await hello(lab, { address, name: deniedName, concurrency: 8, ms: 500 });

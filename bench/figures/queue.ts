@@ -62,7 +62,9 @@ async function build(name: SystemName): Promise<System> {
   const rule = ["-A", "FORWARD", "-i", lanInterface, "-o", wanInterface, "-j", "NFQUEUE", "--queue-num", "0"];
   await lab.router.must(["iptables", "-w", "-t", "mangle", ...rule]);
   const program =
-    name === "addon" ? ["--import", "tsx", join(root, "bench/queue/addon.ts")] : [join(root, "bench/queue/npm-nfqueue.cjs")];
+    name === "addon"
+      ? ["--import", "tsx", join(root, "bench/queue/addon.ts")]
+      : [join(root, "bench/queue/npm-nfqueue.cjs")];
   const listener = lab.router.startBare([process.execPath, ...program], { cwd: root });
   await ready(listener, 15_000);
   return { name, lab, sink, listener };
@@ -122,7 +124,11 @@ function lossText(results: readonly FloodResult[]): string {
   return `${lost} of ${sent} lost (${((100 * lost) / sent).toFixed(1)} %), offered ${short(offered)}/s`;
 }
 
-function capacity(measured: readonly Measured[], systems: readonly System[], name: SystemName): { delivered: number[] } {
+function capacity(
+  measured: readonly Measured[],
+  systems: readonly System[],
+  name: SystemName,
+): { delivered: number[] } {
   const all = measured.map(({ rate }) => ({
     delivered: at(measured, systems, name, rate).map((one) => (one.received + one.sinkDropped) / one.seconds),
   }));

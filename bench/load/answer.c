@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The server of `hello`: accepts, waits for one whole TLS record, answers with the first bytes of a ServerHello, waits for the end.
+ * The server of `hello`, `bulk` and `pulse`: accepts, waits for one whole TLS record, answers with the first bytes of a ServerHello, waits
+ * for the end. What comes meanwhile is swallowed; a single byte is sent back.
  *
  *   answer PORT [THREADS]
  *
@@ -71,18 +72,21 @@ static void accept_all(struct worker *worker)
 static void serve(struct worker *worker, uint64_t word)
 {
 	int fd = (int)(uint32_t)word;
-	uint8_t end[64];
+	static __thread uint8_t bytes[256 << 10];
 	ssize_t got;
 
 	if (!(word & ANSWERED)) {
-		got = recv(fd, end, 1, MSG_PEEK);
+		got = recv(fd, bytes, 1, MSG_PEEK);
 		if (got > 0) {
 			if (answer(worker, fd))
 				watch(worker, EPOLL_CTL_MOD, fd, ANSWERED);
 			return;
 		}
 	} else {
-		got = recv(fd, end, sizeof(end), 0);
+		got = recv(fd, bytes, sizeof(bytes), 0);
+		/* One byte comes back (`pulse`); more is swallowed (`bulk`). */
+		if (got == 1 && send(fd, bytes, 1, 0) != 1)
+			got = 0;
 		if (got > 0)
 			return;
 	}
@@ -111,18 +115,15 @@ static void *run(void *argument)
 
 static void open_worker(struct worker *worker, uint16_t port)
 {
-	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(port) };
-	int on = 1, seconds = 3;
+	int seconds = 3;
 
 	worker->epoll = epoll_create1(0);
-	worker->listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-	if (worker->epoll < 0 || worker->listener < 0)
-		fail("socket");
-	setsockopt(worker->listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	setsockopt(worker->listener, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+	worker->listener = bound_to_all(SOCK_STREAM | SOCK_NONBLOCK, port);
+	if (worker->epoll < 0)
+		fail("epoll_create");
 	setsockopt(worker->listener, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof(seconds));
-	if (bind(worker->listener, (struct sockaddr *)&any, sizeof(any)) || listen(worker->listener, 4096))
-		fail("port %u", port);
+	if (listen(worker->listener, 16384))
+		fail("listen");
 	watch(worker, EPOLL_CTL_ADD, worker->listener, 0);
 }
 

@@ -40,22 +40,22 @@ int main(int count, char **words)
 	static uint8_t payload[PAYLOAD];
 	struct iovec vector = { .iov_base = payload, .iov_len = sizeof(payload) };
 	struct mmsghdr messages[BATCH];
-	struct sockaddr_in to;
+	struct endpoint to;
 	uint64_t rate, duration, begun, now, sent = 0, given_up = 0, errors = 0;
 	uint32_t stamp;
 	int fd, buffer = 4 << 20;
 
 	if (count != 6)
 		fail("usage: flood ADDRESS PORT PACKETS_PER_SECOND MILLISECONDS STAMP");
-	to = endpoint(address4(words[1]), 0, (uint16_t)number(words[2], 1, 65535, "PORT"));
+	to = endpoint(address(words[1]), 0, (uint16_t)number(words[2], 1, 65535, "PORT"));
 	rate = number(words[3], 1, 100000000, "PACKETS_PER_SECOND");
 	duration = number(words[4], 1, 3600000, "MILLISECONDS") * 1000000;
 	stamp = (uint32_t)number(words[5], 0, UINT32_MAX, "STAMP");
 	memcpy(payload, &stamp, sizeof(stamp));
 	stop_on_signals();
 	prctl(PR_SET_TIMERSLACK, 1UL);
-	fd = socket(AF_INET, SOCK_DGRAM, 0);
-	if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof(to)))
+	fd = socket(to.any.sa_family, SOCK_DGRAM, 0);
+	if (fd < 0 || connect(fd, &to.any, to.len))
 		fail("socket");
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &buffer, sizeof(buffer));
 	memset(messages, 0, sizeof(messages));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the four load programs share: time, arguments, addresses, an end. Every program prints one line of JSON when it is done. */
+/* What the load programs share: time, arguments, addresses, an end. Every program prints one line of JSON when it is done. */
 #ifndef L7_LOAD_H
 #define L7_LOAD_H
 
@@ -74,24 +74,67 @@ static inline uint64_t number(const char *text, uint64_t low, uint64_t high, con
 	return value;
 }
 
-static inline struct in_addr address4(const char *text)
-{
-	struct in_addr address;
+/* An IPv4 or IPv6 address; IPv4 stands in the first four bytes. */
+struct address {
+	int family;
+	uint8_t bytes[16];
+};
 
-	if (inet_pton(AF_INET, text, &address) != 1) {
+struct endpoint {
+	union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	};
+	socklen_t len;
+};
+
+static inline struct address address(const char *text)
+{
+	struct address address = { .family = strchr(text, ':') ? AF_INET6 : AF_INET };
+
+	if (inet_pton(address.family, text, address.bytes) != 1) {
 		errno = 0;
-		fail("not an IPv4 address: '%s'", text);
+		fail("not an address: '%s'", text);
 	}
 	return address;
 }
 
-/* The n-th address after `base`. */
-static inline struct sockaddr_in endpoint(struct in_addr base, uint32_t n, uint16_t port)
+/* The n-th address after `base`: its last 32 bits, counted up. */
+static inline struct endpoint endpoint(struct address base, uint32_t n, uint16_t port)
 {
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port) };
+	size_t at = base.family == AF_INET ? 0 : 12;
+	struct endpoint to = { .len = base.family == AF_INET ? sizeof(to.v4) : sizeof(to.v6) };
+	uint32_t last;
 
-	to.sin_addr.s_addr = htonl(ntohl(base.s_addr) + n);
+	memcpy(&last, base.bytes + at, sizeof(last));
+	last = htonl(ntohl(last) + n);
+	memcpy(base.bytes + at, &last, sizeof(last));
+	to.any.sa_family = (sa_family_t)base.family;
+	if (base.family == AF_INET) {
+		to.v4.sin_port = htons(port);
+		memcpy(&to.v4.sin_addr, base.bytes, 4);
+	} else {
+		to.v6.sin6_port = htons(port);
+		memcpy(&to.v6.sin6_addr, base.bytes, 16);
+	}
 	return to;
+}
+
+/* A socket that is bound to `port` of every address of both families. */
+static inline int bound_to_all(int type, uint16_t port)
+{
+	struct sockaddr_in6 any = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+	int fd = socket(AF_INET6, type, 0), on = 1, off = 0;
+
+	if (fd < 0)
+		fail("socket");
+	setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+	if (bind(fd, (struct sockaddr *)&any, sizeof(any)))
+		fail("port %u", port);
+	return fd;
 }
 
 #endif

@@ -60,16 +60,14 @@ static int receive(int fd)
 
 int main(int count, char **words)
 {
-	struct sockaddr_in any = { .sin_family = AF_INET };
+	uint16_t port;
 	int fd, on = 1, buffer = 32 << 20;
 
 	if (count != 2)
 		fail("usage: sink PORT");
-	any.sin_port = htons((uint16_t)number(words[1], 1, 65535, "PORT"));
+	port = (uint16_t)number(words[1], 1, 65535, "PORT");
 	stop_on_signals();
-	fd = socket(AF_INET, SOCK_DGRAM, 0);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&any, sizeof(any)))
-		fail("port %s", words[1]);
+	fd = bound_to_all(SOCK_DGRAM, port);
 	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof(buffer));
 	setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof(on));
 	for (int i = 0; i < BATCH; i++) {

@@ -13,8 +13,8 @@ const queue = native.openQueue({ queue: 0, copyRange: 2_048, gso: true }, (count
 });
 process.once("SIGTERM", () => {
   const { user, system } = process.cpuUsage();
-  const said = { packets, shortened, cpuSeconds: (user + system) / 1e6, ...queue.stats() };
+  const said = { ...queue.stats(), packets, shortened, cpuSeconds: (user + system) / 1e6 };
   queue.close();
-  process.stdout.write(JSON.stringify({ ...said, packets }) + "\n");
+  process.stdout.write(JSON.stringify(said) + "\n");
 });
 process.stdout.write("ready\n");

@@ -50,7 +50,7 @@ export function parseHeader(text: string): Header {
   let doc = "";
   for (let at = 0; at < lines.length; at++) {
     const line = lines[at] as string;
-    const fail = (why: string): never => {
+    const fail: (why: string) => never = (why) => {
       throw new Error(`l7egg_abi.h:${at + 1}: ${why}: ${line.trim()}`);
     };
     if (/^\s*$/.test(line) || /^#(ifndef|endif)/.test(line) || /^#define L7EGG_ABI_H$/.test(line)) {
@@ -70,7 +70,7 @@ export function parseHeader(text: string): Header {
       continue;
     }
     const open = /^(enum|struct) l7_(\w+) \{$/.exec(line);
-    if (!open) throw fail("not understood");
+    if (!open) fail("not understood");
     const body: string[] = [];
     for (at++; lines[at] !== "};"; at++) {
       if (lines[at] === undefined) fail("no closing brace");

@@ -326,7 +326,7 @@ export class Engine {
     if (event.verdict === "allow" || !policy || ip.fragment === "later") return;
     const tcp = ip.proto === IPPROTO_TCP ? parseTcp(event.bytes, ip) : undefined;
     if (tcp && tcp.kind !== "done") return;
-    this.#voice.reject({ policy, ip, tcp: tcp?.value as TcpSegment | undefined, bytes: event.bytes }, out);
+    this.#voice.reject({ policy, ip, tcp: tcp?.value, bytes: event.bytes }, out);
   }
 
   #restored(event: RestoredEvent, now: number, out: Command[]): void {

@@ -332,7 +332,7 @@ export class TcpFlows {
 
   /** The server has a connection by now: close it, as the client would have. */
   #resetServer(packet: TcpPacket, out: Command[]): void {
-    if (packet.policy.spec.reject !== "rst" || !packet.tcp || (packet.tcp.flags & TcpFlag.SYN) !== 0) return;
+    if (packet.policy.spec.reject !== "rst" || (packet.tcp.flags & TcpFlag.SYN) !== 0) return;
     out.push({ type: "send", bytes: tcpResetToServer(packet.bytes, packet.ip, packet.tcp) });
   }
 

@@ -43,10 +43,10 @@ export class NameHasher {
       (charWord(name, whole + 4, Math.max(rest - 4, 0)) | ((length & 0xff) << 24)) >>> 0,
     );
 
-    v[4] = (v[4]) ^ 0xee;
+    v[4] = v[4] ^ 0xee;
     for (let i = 0; i < 4; i++) round(v);
     emit(v, out, offset);
-    v[2] = (v[2]) ^ 0xdd;
+    v[2] = v[2] ^ 0xdd;
     for (let i = 0; i < 4; i++) round(v);
     emit(v, out, offset + 8);
   }
