@@ -6,7 +6,8 @@ import { queue } from "./figures/queue.js";
 import { throughput } from "./figures/throughput.js";
 import { buildLoad } from "./load.js";
 import { readOptions, usage, type BenchOptions, type FigureName } from "./options.js";
-import { describeMachine, renderFigure, renderMachine, type FigureResult } from "./report.js";
+import { renderFigure, type FigureResult } from "./report/datapath.js";
+import { describeMachine, renderMachine } from "./report/machine.js";
 
 const figures: Readonly<Record<FigureName, (options: BenchOptions) => Promise<FigureResult>>> = {
   throughput,

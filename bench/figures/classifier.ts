@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { buildFolder, root } from "../load.js";
 import { buildLab, closeLab } from "../lab.js";
 import type { BenchOptions } from "../options.js";
-import type { FigureResult, Row } from "../report.js";
+import type { FigureResult, Row } from "../report/datapath.js";
 import { median } from "../stats.js";
 
 interface Output {

@@ -3,7 +3,7 @@ import { startGateway, startNginxProxy, type Gateway } from "../gateway.js";
 import { buildDirect, buildLab, closeLab, lanInterface, proxy, server, wanInterface, type BenchLab } from "../lab.js";
 import { hello, startAnswer, type HelloResult } from "../load.js";
 import type { BenchOptions } from "../options.js";
-import type { FigureResult, Row } from "../report.js";
+import type { FigureResult, Row } from "../report/datapath.js";
 import { interleave, median, short, spread } from "../stats.js";
 
 /** A thousand names under the one allowed pattern, in turns: no cache of the last name can help. */

@@ -4,7 +4,7 @@ import type { Daemon } from "../../test/lab/process.js";
 import { buildLab, closeLab, lanInterface, wanInterface, type BenchLab } from "../lab.js";
 import { flood, ready, root, startSink, type FloodResult } from "../load.js";
 import type { BenchOptions } from "../options.js";
-import type { FigureResult, Row } from "../report.js";
+import type { FigureResult, Row } from "../report/datapath.js";
 import { interleave, median, short, spread } from "../stats.js";
 import { installNfqueue } from "../yardstick.js";
 

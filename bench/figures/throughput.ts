@@ -7,7 +7,7 @@ import { startGateway, type Gateway } from "../gateway.js";
 import { buildLab, closeLab, server, type BenchLab } from "../lab.js";
 import { hello, iperf, startAnswer, startIperf } from "../load.js";
 import type { BenchOptions } from "../options.js";
-import type { FigureResult } from "../report.js";
+import type { FigureResult } from "../report/datapath.js";
 import { interleave, median, spread } from "../stats.js";
 
 /** Of the server's addresses these are allowed; its others are the neighbours that must not answer. */

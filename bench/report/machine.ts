@@ -1,29 +1,7 @@
-/** What was measured, as a table and as JSON. */
+/** The machine that was measured on: without it a figure says nothing. */
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { cpus, release, totalmem, loadavg } from "node:os";
-import Table from "cli-table3";
-
-/** One line of the table. */
-export interface Row {
-  readonly what: string;
-  readonly measured: string;
-  /** What it is compared with, measured in the same run. */
-  readonly against?: string;
-  readonly ratio?: number;
-  /** Text of the target; without one the line is there to explain the others. */
-  readonly target?: string;
-  /** undefined: has no target, or (with one) could not be measured. */
-  readonly reached?: boolean;
-}
-
-export interface FigureResult {
-  readonly title: string;
-  readonly how: string;
-  readonly rows: readonly Row[];
-  /** Every single measurement. */
-  readonly raw: unknown;
-}
 
 export interface Machine {
   readonly kernel: string;
@@ -62,32 +40,6 @@ export function renderMachine(machine: Machine): string {
     lines.push(`the machine was not idle before this run (load ${load1.toFixed(2)}): do not trust these figures`);
   }
   return lines.join("\n");
-}
-
-export function renderFigure(result: FigureResult): string {
-  const table = new Table({
-    head: ["figure", "measured", "against, in the same run", "ratio", "target", ""],
-    colWidths: [38, 30, 34, 7, 18, 14],
-    wordWrap: true,
-    style: { head: [], border: [] },
-  });
-  for (const row of result.rows) {
-    table.push([
-      row.what,
-      row.measured,
-      row.against ?? "",
-      row.ratio === undefined ? "" : row.ratio.toFixed(2),
-      row.target ?? "",
-      verdictOf(row),
-    ]);
-  }
-  return `${result.title}\n${result.how}\n${table.toString()}`;
-}
-
-function verdictOf(row: Row): string {
-  if (row.target === undefined) return "";
-  if (row.reached === undefined) return "NOT MEASURED";
-  return row.reached ? "reached" : "MISSED";
 }
 
 function cpuName(): string {

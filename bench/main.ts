@@ -1,0 +1,73 @@
+/** `npm run bench`: l7egg, plain forwarding and the peers, measured side by side in one run. See docs/benchmarks.md. */
+import { LabKeeper } from "./harness/labs.js";
+import { readOptions, type BenchOptions } from "./harness/options.js";
+import type { Results } from "./harness/results.js";
+import { runScenarios } from "./harness/run.js";
+import { buildLoad } from "./load.js";
+import { describeMachine } from "./report/machine.js";
+import { scenarios } from "./scenarios/index.js";
+import { systems } from "./systems/index.js";
+
+process.exitCode = await main(process.argv.slice(2));
+
+/** 0: measured; 1: a scenario failed as a whole; 2: bad arguments, or not root. */
+async function main(words: readonly string[]): Promise<number> {
+  const asked = readOptions(words, { scenarios, systems });
+  switch (asked.kind) {
+    case "help":
+      return say(asked.text, 0);
+    case "list":
+      return say(listing(), 0);
+    case "invalid":
+      return say(`bench: ${asked.line}\n`, 2);
+    case "run":
+      if (process.getuid?.() !== 0) return say("bench: this needs root: network namespaces, eBPF, netfilter\n", 2);
+      return measure(asked.options, words);
+  }
+}
+
+async function measure(options: BenchOptions, words: readonly string[]): Promise<number> {
+  const machine = describeMachine();
+  buildLoad();
+  const begun = performance.now();
+  const progress = (text: string) => {
+    const seconds = Math.round((performance.now() - begun) / 1_000);
+    process.stderr.write(`${String(seconds).padStart(4)} s  ${text}\n`);
+  };
+  const chosen = systems.filter(({ name }) => name === "plain" || options.systems.includes(name));
+  const labs = new LabKeeper({ prepare: () => Promise.resolve(), check: () => Promise.resolve() });
+  const wanted = scenarios.filter(({ name }) => options.scenarios.includes(name));
+  const findings = await runScenarios(wanted, chosen, labs, options, progress);
+  await labs.release();
+  const results: Results = {
+    version: 1,
+    date: new Date().toISOString(),
+    command: ["npm run bench --", ...words].join(" "),
+    machine,
+    quick: options.quick,
+    rounds: options.rounds,
+    seconds: (performance.now() - begun) / 1_000,
+    systems: chosen.map((system) => ({
+      name: system.name,
+      title: system.title,
+      fair: system.fair,
+      version: system.version(),
+    })),
+    ...findings,
+  };
+  process.stdout.write(JSON.stringify(results, undefined, 2) + "\n");
+  return findings.scenarios.some(({ error }) => error !== undefined) ? 1 : 0;
+}
+
+function listing(): string {
+  const lines = ["scenarios (--scenario takes the letter or the name):"];
+  for (const { letter, name, title } of scenarios) lines.push(`  ${letter}  ${name.padEnd(14)} ${title}`);
+  lines.push("systems:");
+  for (const { name, title } of systems) lines.push(`     ${name.padEnd(14)} ${title}`);
+  return lines.join("\n") + "\n";
+}
+
+function say(text: string, code: number): number {
+  (code === 0 ? process.stdout : process.stderr).write(text);
+  return code;
+}

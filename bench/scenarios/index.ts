@@ -1,0 +1,4 @@
+/** Every scenario, in the order they run and are reported. A new one is one line. */
+import type { Scenario } from "../harness/types.js";
+
+export const scenarios: readonly Scenario[] = [];
