@@ -10,11 +10,12 @@ import { run } from "node:test";
 import { spec } from "node:test/reporters";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { stopHanging } from "./stop-hanging.js";
 
 /** Folders whose tests need the machine for themselves. */
 const serialFolders = ["test/e2e"];
-/** Milliseconds for one file. A test that hangs must not hang the whole run. */
-const fileTimeout = 10 * 60_000;
+/** Seconds for one file: some four times what the slowest takes. A test that hangs must not hang the whole run. */
+const fileTimeout = "180";
 
 interface RunnerEvent {
   readonly type: string;
@@ -24,14 +25,18 @@ interface RunnerEvent {
 const root = fileURLToPath(new URL("..", import.meta.url));
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { grep: { type: "string" } },
+  options: { grep: { type: "string" }, timeout: { type: "string", default: fileTimeout } },
 });
 const files = (positionals.length > 0 ? positionals : ["test"]).flatMap(testFilesOf);
 if (files.length === 0) {
   console.error(`no test files (*.test.ts) in ${positionals.join(" ")}`);
   process.exitCode = 2;
 } else {
-  Readable.from(report(files)).pipe(new spec()).pipe(process.stdout);
+  const limit = Number(values.timeout) * 1000;
+  const stopWatch = stopHanging(limit, (file) => {
+    console.error(`run-tests: ${relative(root, file)} was stopped: not done after ${values.timeout} s`);
+  });
+  Readable.from(report(files)).on("end", stopWatch).pipe(new spec()).pipe(process.stdout);
 }
 
 /** The runner's events of both phases; the totals that end each phase are added up and come last. */
@@ -45,7 +50,7 @@ async function* report(all: readonly string[]): AsyncGenerator<RunnerEvent> {
   for (const phase of phases) {
     if (phase.files.length === 0) continue;
     const options = values.grep === undefined ? {} : { testNamePatterns: [new RegExp(values.grep)] };
-    for await (const event of run({ ...phase, ...options, timeout: fileTimeout }) as AsyncIterable<RunnerEvent>) {
+    for await (const event of run({ ...phase, ...options }) as AsyncIterable<RunnerEvent>) {
       const total = event.type === "test:diagnostic" && event.data.nesting === 0 ? totalOf(event) : undefined;
       if (total) totals.set(total.name, (totals.get(total.name) ?? 0) + total.value);
       else if (event.type !== "test:summary") yield event;
