@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { asNobody, bindNode } from "../nobody.js";
 
 const repo = fileURLToPath(new URL("../..", import.meta.url));
 const policy = "/usr/sbin/policy-rc.d";
@@ -139,13 +140,13 @@ test("another distribution that has everything: goes on", () => {
 });
 
 test("not root: one line", () => {
-  const asNobody = "setpriv --reuid 65534 --regid 65534 --clear-groups bash scripts/setup.sh";
+  const setupAsNobody = `${asNobody} bash scripts/setup.sh`;
   for (const mode of ["--test", "--demo", "--bench", ""]) {
-    const { code, err, out } = onMachine(`${asNobody} ${mode}`);
+    const { code, err, out } = onMachine(`${setupAsNobody} ${mode}`);
     assert.equal(code, 2, mode);
     assert.equal(out + err, "setup: this needs root: run it again with sudo, or as root\n");
   }
-  const { code, err } = onMachine("rm -f /usr/include/zlib.h; chown -R 65534 .", `${asNobody} --build-only`);
+  const { code, err } = onMachine("rm -f /usr/include/zlib.h; chown -R 65534 .", `${setupAsNobody} --build-only`);
   assert.equal(code, 2);
   assert.equal(err, "setup: installing packages needs root: zlib1g-dev\n");
 });
@@ -153,9 +154,9 @@ test("not root: one line", () => {
 test("building is for everybody", () => {
   const { code, out } = onMachine(
     // Wherever this Node lives, nobody may not be let in there.
-    `touch $T/bin/node && mount --bind ${process.execPath} $T/bin/node`,
+    bindNode("$T/bin/node"),
     "chown -R 65534 . ../calls",
-    "setpriv --reuid 65534 --regid 65534 --clear-groups bash scripts/setup.sh --build-only",
+    `${asNobody} bash scripts/setup.sh --build-only`,
   );
   assert.equal(code, 0);
   assert.match(out, /^setup: TypeScript$/m);

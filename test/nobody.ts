@@ -1,0 +1,45 @@
+/**
+ * Running things as nobody, wherever this checkout and this Node lie: under /root or in another folder that only root may enter they are
+ * bound to a place that everybody may enter, in a mount namespace that goes with the process.
+ */
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+const checkout = fileURLToPath(new URL("..", import.meta.url));
+
+/** In front of a command: as user and group 65534 without further groups. */
+export const asNobody = "setpriv --reuid 65534 --regid 65534 --clear-groups";
+
+/** A shell line that makes `path` this Node's program. In a mount namespace of one's own only. */
+export function bindNode(path: string): string {
+  return `touch ${path} && mount --bind ${process.execPath} ${path}`;
+}
+
+/** Runs node with `args` as nobody, in the checkout, which is read-only there. */
+export function nodeAsNobody(...args: readonly string[]): { code: number | null; stdout: string; stderr: string } {
+  // Not in TMPDIR, which may be root's own.
+  const folder = mkdtempSync("/var/tmp/l7egg-nobody-");
+  const script = [
+    "set -e",
+    `chmod 755 ${folder}`,
+    `mkdir ${folder}/checkout && mkdir -m 1777 ${folder}/tmp`,
+    `mount --bind ${checkout} ${folder}/checkout && mount -o remount,bind,ro ${folder}/checkout`,
+    bindNode(`${folder}/node`),
+    `cd ${folder}/checkout`,
+    `TMPDIR=${folder}/tmp exec ${asNobody} ${folder}/node "$@"`,
+  ].join("\n");
+  try {
+    const result = spawnSync(
+      "unshare",
+      ["--mount", "--propagation", "private", "bash", "-c", script, "bash", ...args],
+      {
+        encoding: "utf8",
+        timeout: 60_000,
+      },
+    );
+    return { code: result.status, stdout: result.stdout, stderr: result.stderr };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
