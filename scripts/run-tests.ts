@@ -15,7 +15,7 @@ import { stopHanging } from "./stop-hanging.js";
 /** Folders whose tests need the machine for themselves. */
 const serialFolders = ["test/e2e"];
 /** Seconds for one file: some four times what the slowest takes. A test that hangs must not hang the whole run. */
-const fileTimeout = "180";
+const fileTimeout = "360";
 
 interface RunnerEvent {
   readonly type: string;
