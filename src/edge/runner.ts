@@ -58,6 +58,8 @@ interface Held {
   readonly since: number;
 }
 
+/** include/uapi/linux/netfilter.h */
+const NF_INET_FORWARD = 2;
 const sweepMs = 1000;
 /** setTimeout can't wait longer. */
 const maxTimerMs = 2 ** 31 - 1;
@@ -160,6 +162,10 @@ export class Runner {
   #onPacket(queue: number, meta: Uint32Array, at: number, data: Buffer, now: number): void {
     const id = packetId(queue, meta[at + Meta.id] as number);
     const mark = meta[at + Meta.mark] as number;
+    if (this.#isBetweenLans(meta, at, mark)) {
+      this.#queueOf(id).verdict(kernelId(id), "accept");
+      return;
+    }
     const event = this.#stopped ? Reason.INTERNAL : packetEvent(id, meta, at, data, this.#options.interfaces);
     if (typeof event === "number") {
       this.#abandon(id, mark, meta[at + Meta.wireLength] as number, event);
@@ -175,6 +181,17 @@ export class Runner {
       else this.#abandon(id, mark, event.wireLength, Reason.INTERNAL);
     }
     this.#current = -1 as PacketId;
+  }
+
+  /**
+   * In FORWARD the kernel marks INSPECT what a governed client sends out by eface. What comes from such a client without that mark is on
+   * the queue for its source port 53 only: a resolver in one LAN answers a client in another. That is no egress, as the question was none.
+   */
+  #isBetweenLans(meta: Uint32Array, at: number, mark: number): boolean {
+    if (meta[at + Meta.hook] !== NF_INET_FORWARD) return false;
+    if (!this.#options.interfaces.has(meta[at + Meta.ifindexIn] as number)) return false;
+    const { mask, shift } = this.#options.mark;
+    return (mark & mask) >>> shift !== Verdict.INSPECT;
   }
 
   /** A call, so that the compiler doesn't believe the answer beyond `#run`. */

@@ -86,6 +86,44 @@ describe("two LANs of which one is governed", () => {
   });
 });
 
+describe("two governed LANs", () => {
+  const s = scene(
+    { clients: [1, 1], masquerade: false },
+    { lan: ["lan0", "lan1"], flags: ["--domain", "www.allowed.example"] },
+  );
+
+  it("a resolver in one answers clients in the other, unheard; out of both only what is allowed", async () => {
+    const [, there] = s.lab.clients;
+    assert.ok(there);
+    const resolverThere = await there.agent();
+    await resolverThere.call("serveUdpEcho", { addresses: [there.v4, there.v6], ports: [53, 54] });
+    await resolverThere.call("serveTcpEcho", { ports: [53] });
+    const since = s.gateway.decisions.length;
+    for (const address of [there.v4, there.v6]) {
+      for (const port of [53, 54]) {
+        assert.equal((await s.agent.call("udp", { address, port })).outcome, "reply", `udp/${port} of ${address}`);
+      }
+      assert.equal((await s.agent.call("tcp", { address, port: 53 })).outcome, "reply", address);
+    }
+    assert.deepEqual(s.gateway.decisions.slice(since), []);
+    for (const client of [s.client, there]) {
+      const got = await s.gateway.expect({ verdict: "allow", reason: "allow-name", client: client.v4 }, () =>
+        curl(client, "https://www.allowed.example/", { family: 4 }),
+      );
+      assert.equal(got.outcome, "ok", got.error);
+      const not = await s.gateway.expect({ verdict: "deny", reason: "dns-name", client: client.v4 }, () =>
+        curl(client, "https://www.denied.example/"),
+      );
+      assert.equal(not.outcome, "unresolved");
+    }
+    // The same source port, on its way out.
+    const out = await s.gateway.expect({ verdict: "deny", reason: "unlearned", client: s.client.v4 }, () =>
+      s.agent.call("udp", { address: server(20).v4, port: 7, localPort: 53, timeoutMs: 600 }),
+    );
+    assert.notEqual(out.outcome, "reply");
+  });
+});
+
 describe("a resolver on the router", () => {
   const s = scene(
     { routerDns: true },

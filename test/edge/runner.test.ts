@@ -85,7 +85,7 @@ class Bench {
       const bytes = packet.bytes ?? Buffer.from("4500", "hex");
       meta[at + Meta.id] = packet.id;
       meta[at + Meta.hook] = packet.hook ?? 2;
-      meta[at + Meta.mark] = packet.mark ?? 0;
+      meta[at + Meta.mark] = packet.mark ?? 0x10;
       meta[at + Meta.ifindexIn] = packet.ifindexIn ?? 4;
       meta[at + Meta.ifindexOut] = 9;
       meta[at + Meta.offset] = offset;
@@ -184,6 +184,25 @@ test("a packet from an interface that is not governed is nobody's: an answer", (
   const event = bench.events[0] as PacketEvent;
   assert.equal(event.client, undefined);
   assert.equal(event.policy, undefined);
+});
+
+test("from one LAN to another: passes untouched, and the engine is not asked; the neighbours are", () => {
+  const bench = new Bench();
+  bench.answer = (event, out) => out.push(drop((event as PacketEvent).id));
+  // A resolver behind interface 4 answers a client elsewhere: no mark of ours, or a foreign one.
+  bench.packets({ id: 1, mark: 0 }, { id: 2, mark: 0xffffff0f }, { id: 3, mark: 0x20 }, { id: 4, mark: 0x30 });
+  assert.deepEqual(
+    bench.verdicts.map(({ id, action, mark }) => [id, action, mark]),
+    [1, 2, 3, 4].map((id) => [id, "accept", undefined]),
+  );
+  assert.equal(bench.events.length, 0);
+  assert.equal(bench.runner.stats().held, 0);
+  // INSPECT; to this box (INPUT); from an interface that is not governed.
+  bench.packets({ id: 5, mark: 0x10 }, { id: 6, hook: 1, mark: 0 }, { id: 7, mark: 0, ifindexIn: 9 });
+  assert.deepEqual(
+    bench.events.map((event) => (event as PacketEvent).policy),
+    [7, 7, undefined],
+  );
 });
 
 test("a client that can't be told is dropped without asking", () => {
