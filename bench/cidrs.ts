@@ -8,7 +8,7 @@ export interface Cidr {
 
 /**
  * Prefix lengths as in a list of networks that people collect: 40 % single hosts, 40 % /24, the rest /20 to /31. None holds another, and none
- * touches 10/8, 198.18/15 or 203.0.112/20, where the lab's addresses are.
+ * touches 10/8, 198.51/16 or 203.0.112/20, where the lab's addresses are.
  */
 export function manyCidrs(count: number): Cidr[] {
   const next = random(1);

@@ -5,7 +5,8 @@ import { join } from "node:path";
 import type { Namespace } from "../test/lab/namespace.js";
 import type { Daemon } from "../test/lab/process.js";
 import { until } from "../test/lab/process.js";
-import { server, type BenchLab } from "./lab.js";
+import type { Distribution } from "./harness/types.js";
+import { server, type BenchLab, type Family } from "./lab.js";
 
 export const root = fileURLToPath(new URL("..", import.meta.url));
 export const buildFolder = join(root, "build", "bench");
@@ -24,10 +25,13 @@ export interface HelloResult {
   readonly timeout: number;
   readonly other: number;
   readonly seconds: number;
-  readonly p50us: number;
-  readonly p99us: number;
+  /** µs from connect() to the first byte. */
+  readonly latency: Distribution;
+  /** µs until a connection that got no answer was given up, by whomever. */
+  readonly denied: Distribution;
 }
 
+/** See bench/load/hello.c. */
 export interface HelloOptions {
   /** First of the addresses that are connected to. */
   readonly address: string;
@@ -35,35 +39,111 @@ export interface HelloOptions {
   readonly name: string;
   readonly concurrency: number;
   readonly ms: number;
+  readonly addresses?: number;
+  readonly names?: number;
+  readonly from?: number;
+  readonly split?: number;
+  readonly pauseUs?: number;
+  readonly timeoutMs?: number;
 }
 
 /** New TLS connections from the client, for a while. */
 export async function hello(lab: BenchLab, options: HelloOptions): Promise<HelloResult> {
-  const { address, name, concurrency, ms } = options;
-  const argv = [
-    join(buildFolder, "hello"),
-    address,
-    "443",
-    name,
-    String(concurrency),
-    String(ms),
-    String(server.count),
-  ];
-  return JSON.parse(await lab.client.must(argv, { timeoutMs: ms + 10_000 })) as HelloResult;
+  const { address, name, concurrency, ms, addresses = server.count, names, from, split, pauseUs, timeoutMs } = options;
+  const words = wordsOf({ addresses, names, from, split, pause: pauseUs, timeout: timeoutMs });
+  return report(lab.client, "hello", [address, "443", name, String(concurrency), String(ms), ...words], ms);
 }
 
-/** What answers them. */
+/** Connections that did not end as they should. */
+export function failures(result: HelloResult): number {
+  return result.refused + result.reset + result.closed + result.timeout + result.other;
+}
+
+export function percentileOf(distribution: Distribution, percentile: number): number {
+  return distribution.find(([at]) => at === percentile)?.[1] ?? NaN;
+}
+
+/** What answers `hello`, `bulk` and `pulse`. */
 export async function startAnswer(ns: Namespace): Promise<Daemon> {
   return ready(ns.start([join(buildFolder, "answer"), "443", "2"]));
 }
 
-/** Bits a second of one TCP stream from the client, as the server received them. */
-export async function iperf(lab: BenchLab, seconds: number): Promise<number> {
-  const argv = ["iperf3", "-J", "-c", server.base, "-t", String(seconds), "-O", "0.3", "--connect-timeout", "2000"];
-  const text = await lab.client.must(argv, { timeoutMs: seconds * 1_000 + 10_000 });
-  const report = JSON.parse(text) as { error?: string; end?: { sum_received?: { bits_per_second: number } } };
-  if (report.error !== undefined || !report.end?.sum_received) throw new Error(`iperf3: ${report.error ?? text}`);
-  return report.end.sum_received.bits_per_second;
+export interface BulkResult {
+  readonly flows: number;
+  readonly failed: number;
+  readonly bytes: number;
+  readonly seconds: number;
+  readonly retransmitted: number;
+}
+
+/** Throughput of TLS connections, so that proxies which look at a name can be measured too. */
+export async function bulk(
+  lab: BenchLab,
+  address: string,
+  name: string,
+  flows: number,
+  ms: number,
+): Promise<BulkResult> {
+  const words = wordsOf({ addresses: server.count });
+  return report(lab.client, "bulk", [address, "443", name, String(flows), String(ms), ...words], ms);
+}
+
+export interface PulseResult {
+  readonly established: boolean;
+  readonly beats: number;
+  readonly lost: number;
+  readonly retransmitted: number;
+  readonly seconds: number;
+  readonly latency: Distribution;
+}
+
+/** Round trips of one established connection. */
+export async function pulse(lab: BenchLab, address: string, name: string, ms: number): Promise<PulseResult> {
+  return report(lab.client, "pulse", [address, "443", name, String(ms)], ms);
+}
+
+/** The lab's name server, on every address of the server. */
+export async function startDns(ns: Namespace): Promise<Daemon> {
+  const { v4, v6 } = server.first;
+  return ready(ns.start([join(buildFolder, "dns"), "53", v4, v6, String(server.count), "2"]));
+}
+
+export interface AskResult {
+  readonly answered: number;
+  readonly refused: number;
+  readonly lost: number;
+  readonly seconds: number;
+  readonly latency: Distribution;
+  readonly denied: Distribution;
+}
+
+/** See bench/load/ask.c. */
+export interface AskOptions {
+  readonly resolver: string;
+  /** May hold one % for a number. */
+  readonly name: string;
+  readonly family: Family;
+  readonly count: number;
+  readonly window?: number;
+  readonly timeoutMs?: number;
+  readonly tries?: number;
+}
+
+/** The client asks for `count` names. */
+export async function ask(lab: BenchLab, options: AskOptions): Promise<AskResult> {
+  const { resolver, name, family, count, window, timeoutMs, tries } = options;
+  const words = wordsOf({ window, timeout: timeoutMs, tries });
+  const type = family === "v4" ? "1" : "28";
+  return report(lab.client, "ask", [resolver, name, type, String(count), ...words], 20_000);
+}
+
+/** Bits a second of TCP streams from the client, as the server received them. */
+export async function iperf(lab: BenchLab, seconds: number, flows = 1, address: string = server.base): Promise<number> {
+  const argv = ["iperf3", "-J", "-c", address, "-t", String(seconds), "-O", "0.3", "-P", String(flows)];
+  const text = await lab.client.must([...argv, "--connect-timeout", "2000"], { timeoutMs: seconds * 1_000 + 10_000 });
+  const said = JSON.parse(text) as { error?: string; end?: { sum_received?: { bits_per_second: number } } };
+  if (said.error !== undefined || !said.end?.sum_received) throw new Error(`iperf3: ${said.error ?? text}`);
+  return said.end.sum_received.bits_per_second;
 }
 
 export async function startIperf(ns: Namespace): Promise<Daemon> {
@@ -87,7 +167,13 @@ export interface FloodResult {
 let stamp = process.pid * 1_000;
 
 /** 64-byte frames at `rate` packets a second from the client to a sink in the server. */
-export async function flood(lab: BenchLab, sink: Daemon, rate: number, ms: number): Promise<FloodResult> {
+export async function flood(
+  lab: BenchLab,
+  sink: Daemon,
+  rate: number,
+  ms: number,
+  address: string = server.base,
+): Promise<FloodResult> {
   stamp = (stamp + 1) >>> 0;
   const mine = stamp;
   const lines: SinkLine[] = [];
@@ -95,8 +181,8 @@ export async function flood(lab: BenchLab, sink: Daemon, rate: number, ms: numbe
     const said = JSON.parse(line) as SinkLine;
     if (said.stamp === mine) lines.push(said);
   });
-  const argv = [join(buildFolder, "flood"), server.base, "9000", String(rate), String(ms), String(mine)];
-  const out = JSON.parse(await lab.client.must(argv, { timeoutMs: ms + 10_000 })) as { sent: number; seconds: number };
+  const argv = [address, "9000", String(rate), String(ms), String(mine)];
+  const out = await report<{ sent: number; seconds: number }>(lab.client, "flood", argv, ms);
   // The sink tells what it has 100 ms after the last packet; a queue that is still full empties meanwhile.
   await new Promise((resolve) => setTimeout(resolve, 350));
   forget();
@@ -127,4 +213,13 @@ export async function ready(daemon: Daemon, timeoutMs = 5_000): Promise<Daemon> 
   );
   if (daemon.ended) throw new Error(`${daemon.what} ended: ${daemon.stderr}`);
   return daemon;
+}
+
+/** Run a load program to its end; what it printed. Ten seconds after its time it is killed, and that throws. */
+async function report<T>(ns: Namespace, program: string, argv: readonly string[], ms: number): Promise<T> {
+  return JSON.parse(await ns.must([join(buildFolder, program), ...argv], { timeoutMs: ms + 10_000 })) as T;
+}
+
+function wordsOf(values: Readonly<Record<string, number | undefined>>): string[] {
+  return Object.entries(values).flatMap(([key, value]) => (value === undefined ? [] : [`${key}=${value}`]));
 }

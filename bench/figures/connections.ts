@@ -1,7 +1,7 @@
 /** Figure 4: new TLS connections decided by SNI, against plain forwarding and against nginx `ssl_preread`. */
 import { startGateway, startNginxProxy, type Gateway } from "../gateway.js";
 import { buildDirect, buildLab, closeLab, lanInterface, proxy, server, wanInterface, type BenchLab } from "../lab.js";
-import { hello, startAnswer, type HelloResult } from "../load.js";
+import { failures, hello, percentileOf, startAnswer, type HelloResult } from "../load.js";
 import type { BenchOptions } from "../options.js";
 import type { FigureResult, Row } from "../report/datapath.js";
 import { interleave, median, short, spread } from "../stats.js";
@@ -92,7 +92,7 @@ function rowsOf(results: ReadonlyMap<SystemName, readonly HelloResult[]>): Row[]
   };
   const latency = (name: SystemName) => {
     const all = results.get(name)!;
-    return `${name} ${short(median(all.map((one) => one.p50us)))} / ${short(median(all.map((one) => one.p99us)))} µs`;
+    return `${name} ${short(median(all.map((one) => percentileOf(one.latency, 50))))} / ${short(median(all.map((one) => percentileOf(one.latency, 99))))} µs`;
   };
   return [
     row("plain", "plain forwarding", 0.8),
@@ -115,8 +115,4 @@ function rowsOf(results: ReadonlyMap<SystemName, readonly HelloResult[]>): Row[]
       against: `${latency("plain")}; ${latency("nginx")}`,
     },
   ];
-}
-
-function failures(result: HelloResult): number {
-  return result.refused + result.reset + result.closed + result.timeout + result.other;
 }

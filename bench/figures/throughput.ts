@@ -11,8 +11,8 @@ import type { FigureResult } from "../report/datapath.js";
 import { interleave, median, spread } from "../stats.js";
 
 /** Of the server's addresses these are allowed; its others are the neighbours that must not answer. */
-const allowed = "198.18.0.0/26";
-const notAllowed = "198.18.0.128";
+const allowed = server.allowed.v4;
+const notAllowed = server.neighbour.v4;
 
 export async function throughput(options: BenchOptions): Promise<FigureResult> {
   const plain = buildLab("plain");

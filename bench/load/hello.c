@@ -3,49 +3,54 @@
  * New TLS connections as fast as the way to the server takes them: TCP handshake, ClientHello with a name, the server's first bytes,
  * close. No cryptography: what is measured is the way, and the client must not be what limits it.
  *
- *   hello ADDRESS PORT NAME CONCURRENCY MILLISECONDS [ADDRESSES [NAMES]]
+ *   hello ADDRESS PORT NAME CONCURRENCY MILLISECONDS [KEY=VALUE]...
  *
- * NAME may hold one %: connection n carries n modulo NAMES (default 1,000) there, as three or more digits. Connection n goes to
- * ADDRESS + n modulo ADDRESSES (default 1), so that client ports in TIME_WAIT never run out. CONCURRENCY connections are always open.
- * Connections that are under way when the time is over are not counted. A connection that takes longer than 1 s has failed: it is
- * counted by what became of it, and closed.
+ * Connection n has number (from + n) modulo `names`. NAME may hold one %: it carries the number there, as three or more digits. The
+ * connection goes to ADDRESS + number modulo `addresses`: so a name always lives on one address, and client ports in TIME_WAIT never run
+ * out. CONCURRENCY connections are always open. Connections that are under way when the time is over are not counted. A connection that
+ * takes longer than `timeout` has failed: it is counted by what became of it, and closed.
  *
- * Prints {"answered":n,"refused":n,"reset":n,"closed":n,"timeout":n,"other":n,"seconds":s,"p50us":n,"p99us":n}.
+ *   addresses=1  names=1000  from=0
+ *   split=0      bytes of the hello in a first segment of their own; 0: the hello goes in one piece
+ *   pause=0      microseconds between the end of a connection and the start of the next; wants CONCURRENCY 1
+ *   timeout=1000 milliseconds
+ *
+ * Prints {"answered":n,"refused":n,"reset":n,"closed":n,"timeout":n,"other":n,"seconds":s,"latency":[[percentile,us],...],"denied":[...]}:
+ * `latency` from connect() to the first byte of an answer, `denied` to any other end.
  */
-#include "load.h"
+#include "clienthello.h"
+#include "histogram.h"
+#include "words.h"
 
 #include <sys/epoll.h>
 
 #define EVENTS 256
 #define MAX_CONCURRENCY 4096
-#define TIMEOUT_NS SECOND_NS
-#define NAME_MAX_BYTES 253
-/* Latency histogram: 1 µs wide up to 1 ms, 100 µs wide up to 1 s. */
-#define FINE 1000
-#define COARSE 10000
 
 enum outcome { ANSWERED, REFUSED, RESET, CLOSED, TIMEOUT, OTHER, OUTCOMES };
 static const char *const outcome_names[] = { "answered", "refused", "reset", "closed", "timeout", "other" };
 
 struct connection {
-	int fd; /* -1: none */
+	int fd;
 	bool sent;
+	uint32_t number;
 	uint64_t begun;
 };
 
 static struct connection connections[MAX_CONCURRENCY];
 static uint64_t outcomes[OUTCOMES];
-static uint64_t fine[FINE], coarse[COARSE];
+static struct histogram answered, denied;
 
-static struct {
-	struct in_addr address;
-	uint16_t port;
-	uint32_t addresses;
-	uint32_t names;
-	uint32_t concurrency;
-	uint64_t duration_ns;
-} options;
+enum key { ADDRESSES, NAMES, FROM, SPLIT, PAUSE, TIMEOUT_MS };
+static struct word words_known[] = {
+	[ADDRESSES] = { "addresses", 1, 65536, 1 }, [NAMES] = { "names", 1, 1000000000, 1000 },
+	[FROM] = { "from", 0, UINT32_MAX, 0 },	    [SPLIT] = { "split", 0, 512, 0 },
+	[PAUSE] = { "pause", 0, 1000000, 0 },	    [TIMEOUT_MS] = { "timeout", 1, 9000, 1000 },
+};
 
+static struct address to_address;
+static uint16_t to_port;
+static uint32_t concurrency;
 static uint64_t serial;
 static int epoll;
 
@@ -54,35 +59,36 @@ static int epoll;
 static void open_connection(uint32_t index)
 {
 	struct connection *c = &connections[index];
-	struct sockaddr_in to = endpoint(options.address, (uint32_t)(serial++ % options.addresses), options.port);
 	struct epoll_event event = { .events = EPOLLOUT, .data.u32 = index };
+	struct endpoint to;
+	int on = 1;
 
+	c->number = (uint32_t)((words_known[FROM].value + serial++) % words_known[NAMES].value);
+	to = endpoint(to_address, (uint32_t)(c->number % words_known[ADDRESSES].value), to_port);
 	c->begun = now_ns();
 	c->sent = false;
-	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	c->fd = socket(to.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	if (c->fd < 0)
 		fail("socket");
-	if (connect(c->fd, (struct sockaddr *)&to, sizeof(to)) && errno != EINPROGRESS)
+	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	if (connect(c->fd, &to.any, to.len) && errno != EINPROGRESS)
 		fail("connect");
 	if (epoll_ctl(epoll, EPOLL_CTL_ADD, c->fd, &event))
 		fail("epoll_ctl");
 }
 
-static void finish(uint32_t index, enum outcome outcome, uint64_t now)
+static void finish(uint32_t index, enum outcome outcome)
 {
 	struct connection *c = &connections[index];
+	struct timespec pause = { .tv_nsec = (long)(words_known[PAUSE].value % 1000000) * 1000,
+				  .tv_sec = (time_t)(words_known[PAUSE].value / 1000000) };
 
+	/* Asked here and not once for all events of a wake-up: with few connections the difference is what is measured. */
+	record(outcome == ANSWERED ? &answered : &denied, now_ns() - c->begun);
 	close(c->fd);
-	c->fd = -1;
 	outcomes[outcome]++;
-	if (outcome == ANSWERED) {
-		uint64_t us = (now - c->begun) / 1000;
-
-		if (us < FINE)
-			fine[us]++;
-		else
-			coarse[us / 100 < COARSE ? us / 100 : COARSE - 1]++;
-	}
+	if (words_known[PAUSE].value)
+		nanosleep(&pause, NULL);
 	open_connection(index);
 }
 
@@ -101,7 +107,16 @@ static enum outcome outcome_of(int error)
 	}
 }
 
-static void advance(uint32_t index, uint64_t now)
+static bool send_hello(struct connection *c)
+{
+	size_t first = words_known[SPLIT].value && words_known[SPLIT].value < hello_len ? words_known[SPLIT].value : hello_len;
+
+	renew_hello(serial << 12 | (uint64_t)(c - connections), c->number);
+	return send(c->fd, hello, first, 0) == (ssize_t)first &&
+	       (first == hello_len || send(c->fd, hello + first, hello_len - first, 0) == (ssize_t)(hello_len - first));
+}
+
+static void advance(uint32_t index)
 {
 	struct connection *c = &connections[index];
 	struct epoll_event event = { .events = EPOLLIN, .data.u32 = index };
@@ -109,11 +124,9 @@ static void advance(uint32_t index, uint64_t now)
 	ssize_t got;
 
 	if (!c->sent) {
-		renew_hello(serial + index);
-		got = send(c->fd, hello, hello_len, 0);
-		if (got < 0) {
+		if (!send_hello(c)) {
 			if (errno != EAGAIN)
-				finish(index, outcome_of(errno), now);
+				finish(index, outcome_of(errno));
 			return;
 		}
 		c->sent = true;
@@ -123,77 +136,59 @@ static void advance(uint32_t index, uint64_t now)
 	}
 	got = recv(c->fd, answer, sizeof(answer), 0);
 	if (got > 0)
-		finish(index, ANSWERED, now);
+		finish(index, ANSWERED);
 	else if (got == 0)
-		finish(index, CLOSED, now);
+		finish(index, CLOSED);
 	else if (errno != EAGAIN)
-		finish(index, outcome_of(errno), now);
+		finish(index, outcome_of(errno));
 }
 
 static void expire(uint64_t now)
 {
-	for (uint32_t i = 0; i < options.concurrency; i++) {
-		if (now - connections[i].begun > TIMEOUT_NS)
-			finish(i, TIMEOUT, now);
+	for (uint32_t i = 0; i < concurrency; i++) {
+		if (now > connections[i].begun + words_known[TIMEOUT_MS].value * 1000000)
+			finish(i, TIMEOUT);
 	}
-}
-
-/* --- result ----------------------------------------------------------------------------------------------------------- */
-
-static uint64_t percentile(unsigned percent)
-{
-	uint64_t before = 0, wanted = outcomes[ANSWERED] * percent / 100;
-
-	for (uint64_t i = 0; i < FINE; i++) {
-		before += fine[i];
-		if (before > wanted)
-			return i;
-	}
-	for (uint64_t i = 0; i < COARSE; i++) {
-		before += coarse[i];
-		if (before > wanted)
-			return i * 100;
-	}
-	return 0;
 }
 
 int main(int count, char **words)
 {
 	struct epoll_event events[EVENTS];
-	uint64_t begun, now, scanned;
+	uint64_t begun, now, scanned, duration;
 
-	if (count < 6 || count > 8)
-		fail("usage: hello ADDRESS PORT NAME CONCURRENCY MILLISECONDS [ADDRESSES [NAMES]]");
-	options.address = address4(words[1]);
-	options.port = (uint16_t)number(words[2], 1, 65535, "PORT");
-	options.concurrency = (uint32_t)number(words[4], 1, MAX_CONCURRENCY, "CONCURRENCY");
-	options.duration_ns = number(words[5], 1, 3600000, "MILLISECONDS") * 1000000;
-	options.addresses = count > 6 ? (uint32_t)number(words[6], 1, 65536, "ADDRESSES") : 1;
-	options.names = count > 7 ? (uint32_t)number(words[7], 1, 1000000, "NAMES") : 1000;
-	build_hello(words[3]);
+	if (count < 6)
+		fail("usage: hello ADDRESS PORT NAME CONCURRENCY MILLISECONDS [KEY=VALUE]...");
+	to_address = address(words[1]);
+	to_port = (uint16_t)number(words[2], 1, 65535, "PORT");
+	concurrency = (uint32_t)number(words[4], 1, MAX_CONCURRENCY, "CONCURRENCY");
+	duration = number(words[5], 1, 3600000, "MILLISECONDS") * 1000000;
+	read_words(words + 6, count - 6, words_known, sizeof(words_known) / sizeof(*words_known));
+	build_hello(words[3], (uint32_t)words_known[NAMES].value);
 	stop_on_signals();
 	epoll = epoll_create1(0);
 	if (epoll < 0)
 		fail("epoll_create");
 	begun = scanned = now_ns();
-	for (uint32_t i = 0; i < options.concurrency; i++)
+	for (uint32_t i = 0; i < concurrency; i++)
 		open_connection(i);
 	do {
-		int ready = epoll_wait(epoll, events, EVENTS, 50);
+		int ready = epoll_wait(epoll, events, EVENTS, 20);
 
-		now = now_ns();
 		for (int i = 0; i < ready; i++)
-			advance(events[i].data.u32, now);
-		if (now - scanned > SECOND_NS / 10) {
-			/* Asked anew: connections were opened since `now`. */
-			scanned = now_ns();
+			advance(events[i].data.u32);
+		now = now_ns();
+		if (now - scanned > SECOND_NS / 20) {
+			scanned = now;
 			expire(scanned);
 		}
-	} while (!stopped && now - begun < options.duration_ns);
+	} while (!stopped && now - begun < duration);
 	printf("{");
 	for (int i = 0; i < OUTCOMES; i++)
 		printf("\"%s\":%" PRIu64 ",", outcome_names[i], outcomes[i]);
-	printf("\"seconds\":%.4f,\"p50us\":%" PRIu64 ",\"p99us\":%" PRIu64 "}\n", (double)(now - begun) / 1e9,
-	       percentile(50), percentile(99));
+	printf("\"seconds\":%.4f,", (double)(now - begun) / 1e9);
+	print_histogram("latency", &answered);
+	printf(",");
+	print_histogram("denied", &denied);
+	printf("}\n");
 	return 0;
 }
