@@ -1,0 +1,184 @@
+/**
+ * The core's hot paths as operations that can be repeated: test/bench/guards counts the bytes that each allocates, the scenario `core` takes its time.
+ * Each checks its own answer: a fast wrong answer is none.
+ */
+import { NameHasher } from "../../src/core/names/hash.js";
+import { parseAddr, type Addr } from "../../src/core/net/address.js";
+import type { Policy } from "../../src/core/policy/types.js";
+import { transportChecksumOk } from "../../src/core/wire/checksum.js";
+import { parseDns, resolveChain } from "../../src/core/wire/dns.js";
+import { parseRequestHead } from "../../src/core/wire/http.js";
+import { parseIp } from "../../src/core/wire/ip.js";
+import type { Parsed } from "../../src/core/wire/result.js";
+import { parseTcp } from "../../src/core/wire/tcp.js";
+import { parseClientHello } from "../../src/core/wire/tls.js";
+import { tcp } from "../../test/packets.js";
+import { dotted, manyCidrs } from "../cidrs.js";
+import { EngineLoop } from "./engineLoop.js";
+import { allowedName, client, client6, dnsMessage, manyNames, opensslHello, policyWith } from "./inputs.js";
+
+/** Does the operation that many times. */
+export type Times = (times: number) => void;
+
+export interface Operation {
+  readonly name: string;
+  /** In a person's words, with the sizes that matter. */
+  readonly what: string;
+  /** Sets up and returns what does it `times` times. May take a second: a policy of a million names. */
+  make(): Times;
+}
+
+/** A list of questions, so that one cached answer is not what is measured; a power of two. */
+const DIFFERENT = 1024;
+
+const server = "198.51.100.7";
+const server6 = "2001:db8:51::7";
+
+export const parsers: readonly Operation[] = [
+  {
+    name: "ip-tcp-4",
+    what: "IPv4 and TCP headers",
+    make: (): Times => headers(tcp({ src: client, dst: server }, {}, opensslHello(allowedName))),
+  },
+  {
+    name: "ip-tcp-6",
+    what: "IPv6 and TCP headers",
+    make: (): Times => headers(tcp({ src: client6, dst: server6 }, {}, opensslHello(allowedName))),
+  },
+  {
+    name: "checksum",
+    what: "TCP checksum of a packet with a ClientHello",
+    make: (): Times => {
+      const bytes = tcp({ src: client, dst: server }, {}, opensslHello(allowedName));
+      const ip = value(parseIp(bytes, bytes.length));
+      return repeat(() => must(transportChecksumOk(bytes, ip)));
+    },
+  },
+  {
+    name: "hello",
+    what: "ClientHello of OpenSSL 3, one record",
+    make: (): Times => {
+      const bytes = opensslHello(allowedName);
+      return repeat(() => must(value(parseClientHello(bytes)).serverName === allowedName));
+    },
+  },
+  {
+    name: "http",
+    what: "HTTP/1 request head of curl",
+    make: (): Times => {
+      const bytes = Buffer.from(
+        `GET / HTTP/1.1\r\nHost: ${allowedName}\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n\r\n`,
+      );
+      return repeat(() => must(value(parseRequestHead(bytes)).host === allowedName));
+    },
+  },
+  {
+    name: "dns-answer",
+    what: "DNS answer with two addresses, and its chain",
+    make: (): Times => {
+      const bytes = dnsMessage(allowedName, 7, [server, "198.51.100.8"]);
+      return repeat(() => must(resolveChain(value(parseDns(bytes, 0, bytes.length))).addresses.length === 2));
+    },
+  },
+  {
+    name: "name-hash",
+    what: "keyed 128-bit hash of a name of 20 characters",
+    make: (): Times => {
+      const hasher = new NameHasher(Buffer.alloc(16, 5));
+      const out = new Uint8Array(16);
+      return repeat(() => hasher.hashInto("registry.example.com", out, 0));
+    },
+  },
+];
+
+export const decisions: readonly Operation[] = [
+  {
+    name: "dns-query",
+    what: "DNS query: parse, and decide among 1,000 names",
+    make: (): Times => {
+      const policy = policyWith({ domain: manyNames(1_000) });
+      const bytes = dnsMessage(allowedName, 7);
+      return repeat(() => {
+        const { name } = value(parseDns(bytes, 0, bytes.length)).questions[0]!;
+        must(policy.matchName(name) !== undefined);
+      });
+    },
+  },
+  decideName(1_000),
+  decideName(1_000_000),
+  {
+    name: "decide-address-100k",
+    what: "decide on an address among 100,000 CIDRs",
+    make: (): Times => {
+      const cidrs = manyCidrs(100_000);
+      const policy = policyWith({ cidr: cidrs.map(({ address, prefix }) => `${dotted(address)}/${prefix}`) });
+      const addresses: Addr[] = cidrs.slice(0, DIFFERENT).map(({ address }) => parseAddr(dotted(address))!);
+      return each(addresses, (address) => must(policy.decideAddress(address, 6, 443).kind === "allow"));
+    },
+  },
+];
+
+/** What a queued packet costs from the batch's memory to its commands, everything but carrying them out. */
+export const enginePaths: readonly Operation[] = [
+  {
+    name: "engine-syn",
+    what: "SYN of a new TLS connection, and its end",
+    make: (): Times => new EngineLoop().syns(),
+  },
+  {
+    name: "engine-connection",
+    what: "new TLS connection: SYN and ClientHello in one packet",
+    make: (): Times => new EngineLoop().connections(1),
+  },
+  {
+    name: "engine-connection-split",
+    what: "new TLS connection: SYN and ClientHello in two packets",
+    make: (): Times => new EngineLoop().connections(2),
+  },
+  { name: "engine-dns", what: "DNS query and answer, learned again", make: () => new EngineLoop().lookups() },
+];
+
+export const operations: readonly Operation[] = [...parsers, ...decisions, ...enginePaths];
+
+function headers(bytes: Uint8Array): Times {
+  return repeat(() => must(value(parseTcp(bytes, value(parseIp(bytes, bytes.length)))).dport === 443));
+}
+
+/** Half of the questions are allowed, half are not; the strings are flat and hashed, as nobody's packet makes them: parsing is another operation. */
+function decideName(count: number): Operation {
+  return {
+    name: `decide-name-${count === 1_000_000 ? "1m" : `${count / 1_000}k`}`,
+    what: `decide on a name among ${count.toLocaleString("en")}`,
+    make: (): Times => {
+      const names = manyNames(count);
+      const policy: Policy = policyWith({ domain: names });
+      const questions = Array.from({ length: DIFFERENT }, (_, i) => {
+        const known = names[Math.floor((i * count) / DIFFERENT)]!.replace("*", "www");
+        return i % 2 === 0 ? known : `${known}.invalid`;
+      });
+      questions.forEach((name, i) => must((policy.matchName(name) !== undefined) === (i % 2 === 0)));
+      return each(questions, (name) => void policy.matchName(name));
+    },
+  };
+}
+
+function repeat(once: () => void): Times {
+  return (times) => {
+    for (let i = 0; i < times; i++) once();
+  };
+}
+
+function each<T>(list: readonly T[], once: (one: T) => void): Times {
+  return (times) => {
+    for (let i = 0; i < times; i++) once(list[i & (DIFFERENT - 1)]!);
+  };
+}
+
+function value<T>(parsed: Parsed<T>): T {
+  if (parsed.kind !== "done") throw new Error(parsed.kind === "invalid" ? parsed.code : parsed.kind);
+  return parsed.value;
+}
+
+function must(answer: boolean): void {
+  if (!answer) throw new Error("an operation gave the wrong answer");
+}
