@@ -15,8 +15,16 @@ lint() {
   check types node_modules/.bin/tsc -p tsconfig.check.json || failed=1
   check eslint node_modules/.bin/eslint --max-warnings 0 . || failed=1
   check prettier node_modules/.bin/prettier --check --log-level warn . || failed=1
+  check "C warnings" c_warnings || failed=1
   check "ABI header" node --import tsx scripts/gen-abi.ts --check || failed=1
   return $failed
+}
+
+# A build of its own, in which a warning is an error: a user's newer compiler may warn of more, and that must not stop set-up.
+c_warnings() {
+  local out=$PWD/build/werror
+  mkdir -p "$out"
+  make -C native WERROR=1 BUILD="$out" && make -C bpf WERROR=1 OUT="$out/l7egg.bpf.o" && make -C bench WERROR=1 OUT="$out/bench"
 }
 
 check() {
