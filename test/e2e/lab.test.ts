@@ -1,7 +1,7 @@
 /** The lab by itself, without a gateway: every server answers by plain forwarding, so that what fails later fails because of the gateway. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
@@ -28,6 +28,17 @@ describe("lab: every server answers by plain forwarding", () => {
     lab = await buildLab({ clients: [2, 1], routerSsh: true, routerDns: true, routerDhcp: true, hop: true });
   });
   after(() => lab.close());
+
+  it("runs its servers as copies, which no AppArmor profile of the machine knows", async () => {
+    for (const [ns, programs] of [
+      [lab.internet, ["nginx/nginx", "unbound"]],
+      [lab.router, ["dnsmasq"]],
+    ] as const) {
+      const { stdout } = await run(["ip", "netns", "pids", ns.name]);
+      const running = stdout.trim().split("\n").map((pid) => readlinkSync(`/proc/${pid}/exe`)); // prettier-ignore
+      for (const program of programs) assert.ok(running.includes(join(lab.folder, program)), `${program}: ${running.join(" ")}`);
+    }
+  });
 
   it("serves HTTP, TLS 1.2 and TLS 1.3 over both families", async () => {
     for (const family of [4, 6] as const) {

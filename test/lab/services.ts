@@ -1,7 +1,7 @@
 /** Configuration of the real servers, and a start that returns when they answer. All files lie in the lab's own folder. */
 import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
 import { isBound, type Namespace, type Overlay } from "./namespace.js";
 import { certificateNames, httpPorts, otherResolver, resolver, server, tlsPorts, zoneFile } from "./plan.js";
 import { until, type Daemon } from "./process.js";
@@ -111,7 +111,15 @@ http {
 }
 `,
   );
-  return internet.start(["nginx", "-p", home, "-c", join(home, "nginx.conf"), "-e", `${home}/error.log`]);
+  return internet.start([
+    ownCopy("/usr/sbin/nginx", home),
+    "-p",
+    home,
+    "-c",
+    join(home, "nginx.conf"),
+    "-e",
+    `${home}/error.log`,
+  ]);
 }
 
 /** unbound with the whole zone, on the trusted and on the other resolver's addresses. */
@@ -147,7 +155,18 @@ auth-zone:
   for-downstream: no
 `,
   );
-  return internet.start(["unbound", "-c", join(folder, "unbound.conf")]);
+  return internet.start([ownCopy("/usr/sbin/unbound", folder), "-c", join(folder, "unbound.conf")]);
+}
+
+/**
+ * A server's program in the lab's folder. AppArmor knows programs by their path: Debian's and Ubuntu's profile for /usr/sbin/unbound
+ * forbids it to read any configuration outside /etc/unbound, and others may follow. A copy has no profile, and the machine's own keeps its one.
+ */
+function ownCopy(program: string, folder: string): string {
+  const copy = join(folder, basename(program));
+  copyFileSync(program, copy);
+  chmodSync(copy, 0o755);
+  return copy;
 }
 
 export interface RouterServiceOptions {
@@ -162,7 +181,7 @@ export interface RouterServiceOptions {
 /** dnsmasq on the router: forwards DNS, leases addresses. */
 export function startDnsmasq(router: Namespace, folder: string, options: RouterServiceOptions): Daemon {
   const argv = [
-    "dnsmasq",
+    ownCopy("/usr/sbin/dnsmasq", folder),
     "--keep-in-foreground",
     "--conf-file=/dev/null",
     "--no-resolv",
