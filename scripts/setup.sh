@@ -94,6 +94,8 @@ main() {
   trap 'exit 143' TERM HUP
 
   system_packages "$mode"
+  # Once more, for the PATH of the command behind --: the look above was in a subshell.
+  find_bpftool || true
   npm_packages
   addon
   ebpf
@@ -147,13 +149,24 @@ missing_of() {
     [ -z "$package" ] || have "$probe" || missing+=("$package")
   done <<<"$1"
   # Ubuntu packs bpftool with the kernel's other tools.
-  if [ ${#missing[@]} -gt 0 ] && grep -qs '^ID=ubuntu' /etc/os-release; then missing=("${missing[@]/#bpftool/linux-tools-common}"); fi
+  if grep -qs '^ID=ubuntu' /etc/os-release; then missing=("${missing[@]/#bpftool/linux-tools-common linux-tools-generic}"); fi
   echo "${missing[*]-}"
+}
+
+# Ubuntu's /usr/sbin/bpftool is a wrapper that wants the tools of the very kernel that runs; those of another kernel serve as well.
+find_bpftool() {
+  local tool
+  ! bpftool version >/dev/null 2>&1 || return 0
+  for tool in /usr/lib/linux-tools/*/bpftool; do
+    if "$tool" version >/dev/null 2>&1; then PATH=${tool%/*}:$PATH && return 0; fi
+  done
+  return 1
 }
 
 have() {
   case $1 in
     /*) [ -e "$1" ] ;;
+    bpftool) find_bpftool ;;
     *) command -v "$1" >/dev/null ;;
   esac
 }

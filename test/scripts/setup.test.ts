@@ -126,6 +126,18 @@ test("ended during apt-get: the policy goes; killed: the next set-up takes it aw
   }
 });
 
+test("Ubuntu's bpftool is a wrapper for the tools of one kernel: those of another serve as well", () => {
+  const { code, out, err } = onMachine(
+    `rm -f /etc/os-release; echo ID=ubuntu >/etc/os-release`,
+    `printf '#!/bin/sh\necho "bpftool not found for kernel 1.2.3"; exit 2\n' >/usr/sbin/bpftool`,
+    "setup --test -- bpftool version",
+    "echo --- && setup --test -- bpftool version",
+  );
+  assert.equal(code, 0, err);
+  assert.match(out, /^setup: system packages: linux-tools-common linux-tools-generic\n[^]*\nof 6\.8\n---\nof 6\.8\n$/);
+  assert.equal(calls("apt-get").filter((line) => line.includes("install")).length, 1);
+});
+
 test("another distribution: the packages are named, nothing is installed", () => {
   const { code, err, out } = onMachine("rm -f /etc/debian_version /usr/bin/dig /usr/include/libelf.h", "setup --test");
   assert.equal(code, 2);
@@ -283,6 +295,10 @@ for package in "$@"; do
   case $package in
     bind9-dnsutils) file=/usr/bin/dig ;;
     nginx) file=/usr/sbin/nginx ;;
+    linux-tools-generic)
+      file=/usr/lib/linux-tools/6.8.0-9-generic/bpftool
+      mkdir -p \${file%/*} && printf '#!/bin/sh\\necho of 6.8\\n' >$file
+      ;;
     libbpf-dev) file=/usr/include/bpf/libbpf.h ;;
     *) continue ;;
   esac
