@@ -28,6 +28,24 @@ export function manyCidrs(count: number): Cidr[] {
   return cidrs;
 }
 
+/** The same for IPv6, as text: half /48, the rest /64 and single hosts, all in 2a00::/12. */
+export function manyCidrs6(count: number): string[] {
+  const next = random(2);
+  const taken = new Set<number>();
+  const cidrs: string[] = [];
+  while (cidrs.length < count) {
+    // Each network has a /44 of its own.
+    const block = next() & 0xfffffff;
+    if (taken.has(block)) continue;
+    taken.add(block);
+    const groups = [0x2a00 | (block >>> 24), (block >>> 8) & 0xffff, (block & 0xff) << 8];
+    const draw = next() % 10;
+    const lower = draw < 5 ? "::/48" : draw < 8 ? ":7::/64" : `:7::${(1 + (next() & 0x7fff)).toString(16)}/128`;
+    cidrs.push(groups.map((group) => group.toString(16)).join(":") + lower);
+  }
+  return cidrs;
+}
+
 export function dotted(address: number): string {
   return [24, 16, 8, 0].map((shift) => (address >>> shift) & 255).join(".");
 }

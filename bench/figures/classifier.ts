@@ -1,5 +1,6 @@
 /** Figure 2: what the classifier costs a packet, as the kernel measures it. */
 import { join } from "node:path";
+import { prefix } from "../../test/lab/cleanup.js";
 import { buildFolder, root } from "../load.js";
 import { buildLab, closeLab } from "../lab.js";
 import type { BenchOptions } from "../options.js";
@@ -16,8 +17,8 @@ export async function classifier(options: BenchOptions): Promise<FigureResult> {
   try {
     const [rounds, repeat] = options.quick ? [3, 20_000] : [9, 50_000];
     const script = join(root, "bench/figures/classifierRun.ts");
-    const objects = [join(root, "build/l7egg.bpf.o"), join(buildFolder, "empty.bpf.o")];
-    const argv = [process.execPath, "--import", "tsx", script, ...objects, String(rounds), String(repeat)];
+    const words = [`${prefix}classifier`, join(buildFolder, "empty.bpf.o"), String(rounds), String(repeat)];
+    const argv = [process.execPath, "--import", "tsx", script, ...words];
     const out = await lab.router.runBare(argv, { timeoutMs: 120_000, cwd: root });
     if (out.code !== 0)
       throw new Error(`the test run failed: ${/^\w*Error: .*$/m.exec(out.stderr)?.[0] ?? out.stderr}`);
