@@ -22,10 +22,12 @@ export type Times = (times: number) => void;
 
 export interface Operation {
   readonly name: string;
-  /** In a person's words, with the sizes that matter. */
+  /** In a person's words. */
   readonly what: string;
+  /** How much it has to choose from, where that could matter. */
+  readonly among?: { readonly count: number; readonly of: "names" | "CIDRs" };
   /** Sets up and returns what does it `times` times. May take a second: a policy of a million names. */
-  make(): Times;
+  readonly make: () => Times;
 }
 
 /** A list of questions, so that one cached answer is not what is measured; a power of two. */
@@ -94,7 +96,8 @@ export const parsers: readonly Operation[] = [
 export const decisions: readonly Operation[] = [
   {
     name: "dns-query",
-    what: "DNS query: parse, and decide among 1,000 names",
+    what: "DNS query: parse and decide",
+    among: { count: 1_000, of: "names" },
     make: (): Times => {
       const policy = policyWith({ domain: manyNames(1_000) });
       const bytes = dnsMessage(allowedName, 7);
@@ -108,7 +111,8 @@ export const decisions: readonly Operation[] = [
   decideName(1_000_000),
   {
     name: "decide-address-100k",
-    what: "decide on an address among 100,000 CIDRs",
+    what: "decide on an address",
+    among: { count: 100_000, of: "CIDRs" },
     make: (): Times => {
       const cidrs = manyCidrs(100_000);
       const policy = policyWith({ cidr: cidrs.map(({ address, prefix }) => `${dotted(address)}/${prefix}`) });
@@ -148,7 +152,8 @@ function headers(bytes: Uint8Array): Times {
 function decideName(count: number): Operation {
   return {
     name: `decide-name-${count === 1_000_000 ? "1m" : `${count / 1_000}k`}`,
-    what: `decide on a name among ${count.toLocaleString("en")}`,
+    what: "decide on a name",
+    among: { count, of: "names" },
     make: (): Times => {
       const names = manyNames(count);
       const policy: Policy = policyWith({ domain: names });
