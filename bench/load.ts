@@ -104,8 +104,9 @@ export async function pulse(lab: BenchLab, address: string, name: string, ms: nu
 
 /** The lab's name server, on every address of the server. */
 export async function startDns(ns: Namespace): Promise<Daemon> {
-  const { v4, v6 } = server.first;
-  return ready(ns.start([join(buildFolder, "dns"), "53", v4, v6, String(server.count), "2"]));
+  const { first, count, resolver } = server;
+  const words = ["53", first.v4, first.v6, String(count), resolver.v4, resolver.v6];
+  return ready(ns.start([join(buildFolder, "dns"), ...words]));
 }
 
 export interface AskResult {

@@ -35,7 +35,7 @@ async function measure(options: BenchOptions, words: readonly string[]): Promise
     process.stderr.write(`${String(seconds).padStart(4)} s  ${text}\n`);
   };
   const chosen = systems.filter(({ name }) => name === "plain" || options.systems.includes(name));
-  const labs = new LabKeeper({ prepare: () => Promise.resolve(), check: () => Promise.resolve() });
+  const labs = new LabKeeper();
   const wanted = scenarios.filter(({ name }) => options.scenarios.includes(name));
   const findings = await runScenarios(wanted, chosen, labs, options, progress);
   await labs.release();

@@ -1,5 +1,7 @@
 /** Figure 4: new TLS connections decided by SNI, against plain forwarding and against nginx `ssl_preread`. */
-import { startGateway, startNginxProxy, type Gateway } from "../gateway.js";
+import { startGateway, type Gateway } from "../systems/l7egg/start.js";
+import { startNginx } from "../systems/nginx/index.js";
+import { byName as policy } from "../harness/workload.js";
 import { buildDirect, buildLab, closeLab, lanInterface, proxy, server, wanInterface, type BenchLab } from "../lab.js";
 import { failures, hello, percentileOf, startAnswer, type HelloResult } from "../load.js";
 import type { BenchOptions } from "../options.js";
@@ -34,7 +36,7 @@ export async function connections(options: BenchOptions): Promise<FigureResult> 
     await add("plain");
     await trackConnections(await add("conntrack"));
     gateway = await startGateway(await add("l7egg"), ["--verify=sni", `--domain=${pattern}`]);
-    await startNginxProxy(await add("nginx"), 2);
+    await startNginx(await add("nginx"), policy, 2);
     for (const system of systems) await prove(system);
 
     const [rounds, ms] = options.quick ? [3, 1_500] : [7, 2_000];

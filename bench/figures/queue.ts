@@ -6,7 +6,7 @@ import { flood, ready, root, startSink, type FloodResult } from "../load.js";
 import type { BenchOptions } from "../options.js";
 import type { FigureResult, Row } from "../report/datapath.js";
 import { interleave, median, short, spread } from "../stats.js";
-import { installNfqueue } from "../yardstick.js";
+import { installNfqueue } from "../systems/npm-nfqueue/install.js";
 
 type SystemName = "plain" | "addon" | "nfqueue";
 

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { instancePaths } from "../../src/edge/paths.js";
 import { native } from "../../src/native/index.js";
 import { dotted, manyCidrs } from "../cidrs.js";
-import { startGateway, type Gateway } from "../gateway.js";
+import { commaLists, startGateway, type Gateway } from "../systems/l7egg/start.js";
 import { buildLab, closeLab, server, type BenchLab } from "../lab.js";
 import { hello, iperf, startAnswer, startIperf } from "../load.js";
 import type { BenchOptions } from "../options.js";
@@ -20,7 +20,7 @@ export async function throughput(options: BenchOptions): Promise<FigureResult> {
   let gateway: Gateway | undefined;
   try {
     const cidrs = manyCidrs(100_000).map(({ address, prefix }) => `${dotted(address)}/${prefix}`);
-    gateway = await startGateway(governed, commaLists([...cidrs, allowed]));
+    gateway = await startGateway(governed, commaLists("--cidr", [...cidrs, allowed]));
     const loaded = entriesOf(gateway, "cidr4");
     for (const lab of [plain, governed]) await Promise.all([startIperf(lab.server), startAnswer(lab.server)]);
     await proveGoverned(governed);
@@ -51,13 +51,6 @@ export async function throughput(options: BenchOptions): Promise<FigureResult> {
     closeLab(plain);
     closeLab(governed);
   }
-}
-
-/** One argument may be 128 KiB long. */
-function commaLists(cidrs: readonly string[]): string[] {
-  const size = 1_000;
-  const lists = Math.ceil(cidrs.length / size);
-  return Array.from({ length: lists }, (_, i) => `--cidr=${cidrs.slice(i * size, (i + 1) * size).join(",")}`);
 }
 
 /** An allowed address answers, one outside doesn't: else it isn't a firewall that is measured. */

@@ -1,36 +1,28 @@
 /** Systems that are running: one lab for each system and workload. */
 import { buildDirect, buildLab, closeLab, type BenchLab } from "../lab.js";
-import type { Labs, Running, Station, System, Workload } from "./types.js";
-
-/** Makes a lab useful before a system is started in it (servers), and checks afterwards that the system does what it is measured for. */
-export interface Hooks {
-  prepare(lab: BenchLab): Promise<void>;
-  /** Throws with what is wrong. */
-  check(station: Station, workload: Workload): Promise<void>;
-}
+import { checkStation, startServices } from "./stations.js";
+import type { Labs, Running, Services, Station, System, Workload } from "./types.js";
 
 type Entry = Promise<Station | { readonly why: string }>;
+type Direct = Promise<{ readonly lab: BenchLab; readonly services: Services }>;
 
 export class LabKeeper implements Labs {
   readonly #entries = new Map<string, { readonly workload: string; readonly entry: Entry }>();
-  #direct: Promise<BenchLab> | undefined;
-
-  constructor(readonly hooks: Hooks) {}
+  #direct: Direct | undefined;
 
   get(system: System, workload: Workload): Entry {
     const id = `${system.name} ${workload.key}`;
     const known = this.#entries.get(id);
     if (known) return known.entry;
-    const entry = this.#start(system, workload);
+    const entry = startStation(system, workload);
     this.#entries.set(id, { workload: workload.key, entry });
     return entry;
   }
 
-  direct(): Promise<BenchLab> {
+  direct(): Direct {
     this.#direct ??= (async () => {
       const lab = buildDirect();
-      await this.hooks.prepare(lab);
-      return lab;
+      return { lab, services: await startServices(lab) };
     })();
     return this.#direct;
   }
@@ -45,24 +37,25 @@ export class LabKeeper implements Labs {
       closeLab(station.lab);
     }
     if (keep.length > 0 || !this.#direct) return;
-    closeLab(await this.#direct);
+    closeLab((await this.#direct).lab);
     this.#direct = undefined;
   }
+}
 
-  async #start(system: System, workload: Workload): Entry {
-    const lab = buildLab(system.name);
-    let running: Running | undefined;
-    try {
-      await this.hooks.prepare(lab);
-      running = await system.start(lab, workload);
-      const station: Station = { system, lab, running };
-      await this.hooks.check(station, workload);
-      return station;
-    } catch (error) {
-      await running?.stop().catch(() => undefined);
-      closeLab(lab);
-      return { why: firstLine(error) };
-    }
+async function startStation(system: System, workload: Workload): Entry {
+  const lab = buildLab(system.name);
+  let running: Running | undefined;
+  try {
+    const services = await startServices(lab);
+    running = await system.start(lab, workload);
+    const station: Station = { system, lab, services, running };
+    await checkStation(station, workload);
+    return station;
+  } catch (error) {
+    const said = running?.log?.().trim().split("\n").at(-1);
+    await running?.stop().catch(() => undefined);
+    closeLab(lab);
+    return { why: said ? `${firstLine(error)} (it said: ${said.slice(0, 200)})` : firstLine(error) };
   }
 }
 

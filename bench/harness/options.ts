@@ -32,7 +32,7 @@ export function readOptions(words: readonly string[], choices: Choices): Asked {
     .option("--quick", "the most telling points only, fewer and shorter rounds: two minutes in all", false)
     .option("--scenario <LIST>", "letters or names, with commas or repeated (default: all)", listOf, [])
     .option("--system <LIST>", "names, with commas or repeated (default: all); plain is always there", listOf, [])
-    .option("--rounds <N>", "rounds of each measurement (default: 5, with --quick 3)", wholeRounds)
+    .option("--rounds <N>", "rounds of each measurement (default: 5, with --quick 2)", wholeRounds)
     .option("--out <DIR>", "folder for the results", "bench/results")
     .option("--list", "print the scenarios and systems, measure nothing", false)
     .addHelpText("after", examples)
@@ -47,7 +47,7 @@ export function readOptions(words: readonly string[], choices: Choices): Asked {
       quick: given.quick,
       scenarios: choose("--scenario", given.scenario, choices.scenarios, ({ letter }, word) => letter === word),
       systems: choose("--system", given.system, choices.systems),
-      rounds: given.rounds ?? (given.quick ? 3 : 5),
+      rounds: given.rounds ?? (given.quick ? 2 : 5),
       out: given.out,
     };
     return { kind: "run", options };

@@ -2,7 +2,8 @@
  * What the parts of the harness agree on: a system is what stands between client and server, a scenario measures something, a row is one figure of one
  * system. See docs/benchmarks.md for how to add one.
  */
-import type { BenchLab } from "../lab.js";
+import type { Daemon } from "../../test/lab/process.js";
+import type { BenchLab, Both } from "../lab.js";
 
 /** What a system decides by. A scenario asks for one of these ways, a system says which it knows. */
 export type Way = "open" | "cidr" | "dns" | "sni" | "both";
@@ -22,9 +23,9 @@ export interface Running {
   /** Its processes now, for their memory; [] for a system that lives in the kernel only. */
   pids(): readonly number[];
   /** Where clients connect to instead of the server: the address of a proxy. */
-  readonly connectTo?: { readonly v4: string; readonly v6: string };
+  readonly connectTo?: Both;
   /** Whom clients ask for names instead of the server's resolver. */
-  readonly resolver?: { readonly v4: string; readonly v6: string };
+  readonly resolver?: Both;
   /** What it has said, for an error message. */
   log?(): string;
   /** It takes back what it has set up. */
@@ -39,8 +40,12 @@ export interface System {
   /** How it is set up, and why that is fair. */
   readonly fair: string;
   readonly ways: readonly Way[];
-  /** It passes on only TLS over TCP: no UDP, no other port. */
+  /** Systems of one family differ only in how they decide by name: where addresses decide, the last that was chosen stands for all. */
+  readonly family?: string;
+  /** It passes on only TLS over TCP: no UDP, no DNS, no other port. */
   readonly tlsOnly?: boolean;
+  /** What it does not look at, so that nobody takes its figure for more than it is. */
+  readonly gap?: string;
   /** Its program and version, as the report states it. Never throws. */
   version(): string;
   /** Throws CannotRun if it can't be had here, any other error if it ought to work and doesn't. Stops with what it has started on an error. */
@@ -76,7 +81,7 @@ export interface Row {
   readonly median: number | null;
   /** Lowest and highest sample. */
   readonly spread: readonly [number, number] | null;
-  /** Over all rounds, in µs. */
+  /** In µs: of each percentile the median of the rounds. */
   readonly latency?: Distribution;
   /** Microseconds of processor time of the whole machine for each connection, packet or query (from /proc/stat), median of the rounds. */
   readonly cpuUsPerUnit?: number;
@@ -115,10 +120,16 @@ export interface Context {
   progress(text: string): void;
 }
 
+/** What runs in every server namespace: TLS answers on 443, DNS on 53, iperf3 on 5201, and the sink of UDP packets, which is asked what it got. */
+export interface Services {
+  readonly sink: Daemon;
+}
+
 /** A system in its lab, ready and checked. */
 export interface Station {
   readonly system: System;
   readonly lab: BenchLab;
+  readonly services: Services;
   readonly running: Running;
 }
 
@@ -127,7 +138,7 @@ export interface Labs {
   /** The station; or the reason why there is none, the same each time it is asked for. Never rejects. */
   get(system: System, workload: Workload): Promise<Station | { readonly why: string }>;
   /** Client and server with one cable between them: the ceiling of the load generators. */
-  direct(): Promise<BenchLab>;
+  direct(): Promise<{ readonly lab: BenchLab; readonly services: Services }>;
   /** Stop all, except those with one of these keys. */
   release(keep?: readonly string[]): Promise<void>;
 }

@@ -41,7 +41,7 @@ static int open_flow(struct address to_address, uint32_t number, uint32_t addres
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	renew_hello(now_ns(), number);
 	if (connect(fd, &to.any, to.len) || send(fd, hello, hello_len, 0) != (ssize_t)hello_len ||
-	    recv(fd, answer, sizeof(answer), 0) <= 0) {
+	    recv(fd, answer, sizeof(answer), 0) <= 0 || answer[0] != TLS_HANDSHAKE) {
 		close(fd);
 		return -1;
 	}

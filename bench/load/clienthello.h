@@ -6,6 +6,8 @@
 #include "load.h"
 
 #define NAME_MAX_BYTES 253
+/* RFC 8446 5.1: content type of a record. */
+#define TLS_HANDSHAKE 22
 
 static uint8_t hello[1024];
 static size_t hello_len;

@@ -2,11 +2,11 @@
 /*
  * The lab's name server: answers every question at once, over UDP, so that it is not what limits a figure.
  *
- *   dns PORT FIRST4 FIRST6 COUNT [THREADS]
+ *   dns PORT FIRST4 FIRST6 COUNT LISTEN...
  *
  * A question for A (AAAA) gets FIRST4 (FIRST6) + number modulo COUNT, where number is the first run of digits in the name (none: 0), so that
- * a name always has the same address; any other type gets an empty answer. TTL one hour. Each thread has a socket of its own (SO_REUSEPORT)
- * and takes and answers packets by the batch. Prints "ready"; runs until SIGTERM.
+ * a name always has the same address; any other type gets an empty answer. TTL one hour. Each address LISTEN has a thread, which takes and
+ * answers packets by the batch. Prints "ready"; runs until SIGTERM.
  */
 #include "load.h"
 
@@ -129,33 +129,47 @@ static void *serve(void *argument)
 	return NULL;
 }
 
+static int open_socket(const char *listen_on, uint16_t port)
+{
+	/* Not on any address: an answer must come from the one that was asked. */
+	struct endpoint at = endpoint(address(listen_on), 0, port);
+	struct timeval look = { .tv_usec = 200000 };
+	int buffer = 8 << 20, on = 1, fd = socket(at.any.sa_family, SOCK_DGRAM, 0);
+
+	if (fd < 0)
+		fail("socket");
+	/* It is one of a network that is routed here; IPv6 wants to be told so. */
+	setsockopt(fd, SOL_IPV6, IPV6_FREEBIND, &on, sizeof(on));
+	if (bind(fd, &at.any, at.len))
+		fail("%s", listen_on);
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof(buffer));
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &buffer, sizeof(buffer));
+	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &look, sizeof(look));
+	return fd;
+}
+
 int main(int count, char **words)
 {
 	pthread_t threads[64];
-	int wanted, buffer = 8 << 20;
-	struct timeval look = { .tv_usec = 200000 };
 	uint16_t port;
+	int listeners = count - 5;
 
-	if (count < 5 || count > 6)
-		fail("usage: dns PORT FIRST4 FIRST6 COUNT [THREADS]");
+	if (listeners < 1 || listeners > 64)
+		fail("usage: dns PORT FIRST4 FIRST6 COUNT LISTEN...");
 	port = (uint16_t)number(words[1], 1, 65535, "PORT");
 	first4 = address(words[2]);
 	first6 = address(words[3]);
 	addresses = (uint32_t)number(words[4], 1, 1 << 24, "COUNT");
-	wanted = count > 5 ? (int)number(words[5], 1, 64, "THREADS") : 1;
 	stop_on_signals();
-	for (int i = 0; i < wanted; i++) {
-		int fd = bound_to_all(SOCK_DGRAM, port);
+	for (int i = 0; i < listeners; i++) {
+		int fd = open_socket(words[5 + i], port);
 
-		setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof(buffer));
-		setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &buffer, sizeof(buffer));
-		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &look, sizeof(look));
 		if (pthread_create(&threads[i], NULL, serve, (void *)(intptr_t)fd))
 			fail("pthread_create");
 	}
 	puts("ready");
 	fflush(stdout);
-	for (int i = 0; i < wanted; i++)
+	for (int i = 0; i < listeners; i++)
 		pthread_join(threads[i], NULL);
 	return 0;
 }

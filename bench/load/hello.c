@@ -135,8 +135,9 @@ static void advance(uint32_t index)
 		return;
 	}
 	got = recv(c->fd, answer, sizeof(answer), 0);
+	/* A TLS alert is an answer too, but not the server's. */
 	if (got > 0)
-		finish(index, ANSWERED);
+		finish(index, answer[0] == TLS_HANDSHAKE ? ANSWERED : REFUSED);
 	else if (got == 0)
 		finish(index, CLOSED);
 	else if (errno != EAGAIN)

@@ -16,10 +16,10 @@
 
 static struct histogram trips;
 
+static uint8_t answer[512];
+
 static bool exchange(int fd, const void *bytes, size_t len)
 {
-	uint8_t answer[512];
-
 	return send(fd, bytes, len, 0) == (ssize_t)len && recv(fd, answer, sizeof(answer), 0) > 0;
 }
 
@@ -47,7 +47,7 @@ int main(int count, char **words)
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	renew_hello(now_ns(), 0);
-	established = !connect(fd, &to.any, to.len) && exchange(fd, hello, hello_len);
+	established = !connect(fd, &to.any, to.len) && exchange(fd, hello, hello_len) && answer[0] == TLS_HANDSHAKE;
 	begun = now_ns();
 	while (established && !stopped && now_ns() - begun < duration) {
 		struct timespec pause = { .tv_nsec = (long)known[0].value * 1000 };

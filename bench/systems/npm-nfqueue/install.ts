@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { root } from "./load.js";
+import { root } from "../../load.js";
 
 const folder = join(root, "bench");
 const addon = join(folder, "node_modules/nfqueue/build/Release/nfqueue.node");
