@@ -350,7 +350,10 @@ parse_options() {
 }
 
 check_programs() {
-  [ -n "$dry_run" ] || [ "$(id -u)" = 0 ] || refuse "this needs root"
+  [ -n "$dry_run" ] || [ "$(id -u)" = 0 ] || refuse "this needs root: it changes the rules of iptables"
+  # Bit 12 is CAP_NET_ADMIN, which a container's root may lack; iptables would then speak of missing extensions.
+  [ -n "$dry_run" ] || (((0x$(sed -n 's/^CapEff:[[:space:]]*//p' /proc/self/status) >> 12) & 1)) ||
+    refuse "this root may not change the network: it lacks CAP_NET_ADMIN (a container? give it this capability)"
   families=(4)
   # A kernel without IPv6 has nothing to guard there.
   [ ! -e /proc/net/if_inet6 ] || families+=(6)
@@ -397,7 +400,8 @@ check_up_options() {
 # /proc/net, not /sys/class/net: the latter shows the network namespace it was mounted in, which may be another one.
 check_interface() {
   [ -n "$2" ] || refuse "$1 is empty"
-  [[ $2 =~ ^[A-Za-z0-9._@-]{1,15}$ ]] && grep -qE "^ *${2//./\\.}:" /proc/net/dev || refuse "$1 $2: there is no such interface"
+  [[ $2 =~ ^[A-Za-z0-9._@-]{1,15}$ ]] && grep -qE "^ *${2//./\\.}:" /proc/net/dev ||
+    refuse "$1 $2: there is no such interface; there are $(sed -n 's/^ *\([^:|]*\):.*/\1/p' /proc/net/dev | paste -sd' ' | sed 's/ /, /g')"
 }
 
 refuse() { echo "iptables-setup: $*" >&2 && exit 2; }

@@ -16,23 +16,24 @@ export function bindNode(path: string): string {
   return `touch ${path} && mount --bind ${process.execPath} ${path}`;
 }
 
-/** Runs node with `args` as nobody, in the checkout, which is read-only there. */
-export function nodeAsNobody(...args: readonly string[]): { code: number | null; stdout: string; stderr: string } {
+/** Runs a command as nobody in the checkout, which is read-only there; `node` is this Node. */
+export function runAsNobody(...argv: readonly string[]): { code: number | null; stdout: string; stderr: string } {
   // Not in TMPDIR, which may be root's own.
   const folder = mkdtempSync("/var/tmp/l7egg-nobody-");
   const script = [
     "set -e",
     `chmod 755 ${folder}`,
-    `mkdir ${folder}/checkout && mkdir -m 1777 ${folder}/tmp`,
+    `mkdir ${folder}/checkout ${folder}/bin && mkdir -m 1777 ${folder}/tmp`,
     `mount --bind ${checkout} ${folder}/checkout && mount -o remount,bind,ro ${folder}/checkout`,
-    bindNode(`${folder}/node`),
+    bindNode(`${folder}/bin/node`),
     `cd ${folder}/checkout`,
-    `TMPDIR=${folder}/tmp exec ${asNobody} ${folder}/node "$@"`,
+    `export TMPDIR=${folder}/tmp PATH=${folder}/bin:$PATH`,
+    `exec ${asNobody} "$@"`,
   ].join("\n");
   try {
     const result = spawnSync(
       "unshare",
-      ["--mount", "--propagation", "private", "bash", "-c", script, "bash", ...args],
+      ["--mount", "--propagation", "private", "bash", "-c", script, "bash", ...argv],
       {
         encoding: "utf8",
         timeout: 60_000,

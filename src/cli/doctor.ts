@@ -10,6 +10,7 @@ export async function doctor(options: { json?: boolean }): Promise<number> {
     throw new UsageError("this needs root: the kernel's features are found by trying them");
   const { features, warnings } = diagnose(await loadAddon());
   const fatal = features.filter((feature) => feature.needed && feature.answer === "no");
+  const unsure = features.filter((feature) => feature.needed && feature.answer === "unknown");
   if (options.json) {
     print([JSON.stringify({ ready: fatal.length === 0, features, warnings }, undefined, 2)]);
   } else {
@@ -22,7 +23,9 @@ export async function doctor(options: { json?: boolean }): Promise<number> {
       }),
       ...warnings.map((warning) => `warning: ${warning}`),
       fatal.length === 0
-        ? "a gateway can run here"
+        ? unsure.length === 0
+          ? "a gateway can run here"
+          : `a gateway may run here; could not tell: ${unsure.map((feature) => feature.name).join(", ")}`
         : `no gateway can run here: ${fatal.map((feature) => feature.name).join(", ")} missing`,
     ]);
   }

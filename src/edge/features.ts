@@ -5,6 +5,7 @@ import type { Native } from "../native/types.js";
 import { isOnBpffs } from "./bpffs.js";
 import { defaults } from "./options.js";
 import { objectPath } from "./paths.js";
+import { missingCapabilities } from "./privileges.js";
 import { flowtableProblem, flowtableWarning, flowtables } from "./flowtables.js";
 import { hasProgram } from "./preflight.js";
 
@@ -58,7 +59,14 @@ export function diagnose(native: Native): Diagnosis {
     needed,
     cost,
   });
+  const lacking = missingCapabilities();
   features.push(
+    {
+      name: "capabilities",
+      answer: lacking.length === 0 ? "yes" : "no",
+      needed: true,
+      cost: `no gateway: this process lacks ${lacking.join(", ")}`,
+    },
     {
       name: `eBPF object ${objectPath}`,
       answer: existsSync(objectPath) ? "yes" : "no",

@@ -20,6 +20,7 @@ import type { Link } from "./interfaces.js";
 import { Interfaces } from "./interfaces.js";
 import type { GatewayOptions } from "./options.js";
 import { iptablesScript, objectPath } from "./paths.js";
+import { privilegeProblem } from "./privileges.js";
 import { defaultResolvers } from "./resolvers.js";
 import { checkTables } from "./tables.js";
 
@@ -76,7 +77,7 @@ export async function preflight(options: GatewayOptions, loadNative: () => Promi
 }
 
 const needed = [
-  ["bpf", "eBPF programs on TC (CONFIG_BPF_SYSCALL, CONFIG_NET_CLS_BPF), or this process may not load them"],
+  ["bpf", "eBPF programs on TC (CONFIG_BPF_SYSCALL, CONFIG_NET_CLS_BPF)"],
   ["ringbuf", "the eBPF ring buffer (5.8 and later)"],
   ["lpmTrie", "the eBPF LPM trie (4.11 and later)"],
   ["fibLookup", "bpf_fib_lookup (4.18 and later)"],
@@ -85,7 +86,9 @@ const needed = [
 
 /** What the kernel lacks, one line each. A feature that could not be told is tried: the start will say. */
 export function featureProblems(features: ReturnType<Native["probe"]>, attach: GatewayOptions["attach"]): string[] {
-  const out = needed.flatMap(([feature, what]) => (features[feature] === "no" ? [`this kernel lacks ${what}`] : []));
+  // Without eBPF all that is of eBPF is missing, too: one line says it.
+  const asked = features.bpf === "no" ? needed.filter(([name]) => name === "bpf" || name === "nfqueue") : needed;
+  const out = asked.flatMap(([feature, what]) => (features[feature] === "no" ? [`this kernel lacks ${what}`] : []));
   if (attach === "tcx" && features.tcx === "no") out.push("--attach tcx: this kernel lacks TCX links (6.6 and later)");
   return out;
 }
@@ -155,7 +158,8 @@ function compile(spec: PolicySpec): Compiled {
 }
 
 function machineProblems(options: GatewayOptions): string[] {
-  if (process.geteuid?.() !== 0) return ["this needs root: it loads eBPF programs and takes packets from the kernel"];
+  const powerless = privilegeProblem("it loads eBPF programs and takes packets from the kernel");
+  if (powerless !== undefined) return [powerless];
   const out: string[] = [];
   if (!existsSync(objectPath)) out.push(`${objectPath} is missing: build it with scripts/setup.sh`);
   if (!hasProgram("flock")) out.push("flock is missing (Debian, Ubuntu: apt-get install util-linux)");

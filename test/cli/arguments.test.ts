@@ -1,10 +1,9 @@
 /** Bad input: one clear line each on stderr, exit code 2. The machine is not touched: every case fails before the first change. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { nodeAsNobody } from "../nobody.js";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -126,21 +125,6 @@ test("--help has examples, --version a version; both end well", () => {
   assert.equal(version.code, 0);
   assert.match(version.stdout, /^\d+\.\d+\.\d+\n$/);
 });
-
-test("no root: one line, whatever else would be fine", () => {
-  const eface = networkInterfaceOtherThanLoopback();
-  const args = ["--eface", eface, "--cn", "x.io", "--name", "argtest"];
-  const result = nodeAsNobody("--import", "tsx", "src/cli/main.ts", "run", ...args);
-  assert.equal(result.code, 2, result.stderr);
-  assert.match(result.stderr, /^l7egg: this needs root: [^\n]*\n$/m);
-});
-
-function networkInterfaceOtherThanLoopback(): string {
-  const names = readFileSync("/proc/net/dev", "utf8").matchAll(/^\s*([^:\s|]+):/gm);
-  const name = [...names].map((match) => match[1] as string).find((one) => one !== "lo");
-  assert.ok(name !== undefined, "this machine has an interface beside lo");
-  return name;
-}
 
 test("questions about a gateway that doesn't run", () => {
   const status = cli("main", "status", "--name", "argtest");

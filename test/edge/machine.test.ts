@@ -10,6 +10,7 @@ import { monotonicMs } from "../../src/edge/clock.js";
 import { parseFlowtables, shares } from "../../src/edge/flowtables.js";
 import { Interfaces } from "../../src/edge/interfaces.js";
 import { featureProblems, hasProgram, queueOwner } from "../../src/edge/preflight.js";
+import { missingCapabilities } from "../../src/edge/privileges.js";
 import { defaultResolvers, nameservers } from "../../src/edge/resolvers.js";
 import { mergeCounters } from "../../src/edge/status.js";
 
@@ -52,6 +53,23 @@ test("what a kernel lacks: one line each; what could not be told is tried", () =
     "this kernel lacks the eBPF ring buffer (5.8 and later)",
     "this kernel lacks NFQUEUE (CONFIG_NETFILTER_NETLINK_QUEUE)",
     "--attach tcx: this kernel lacks TCX links (6.6 and later)",
+  ]);
+});
+
+test("without eBPF one line says it; a process's capabilities", () => {
+  const none = { bpf: "no", tcx: "unknown", btf: "no", ringbuf: "no", lpmTrie: "no", batchOps: "unknown", nfqueue: "yes", transparent: "yes", bpfLoop: "unknown", fibLookup: "unknown" } as const; // prettier-ignore
+  assert.deepEqual(featureProblems(none, "auto"), [
+    "this kernel lacks eBPF programs on TC (CONFIG_BPF_SYSCALL, CONFIG_NET_CLS_BPF)",
+  ]);
+  const bits = (...set: number[]) => `Name:\tx\nCapEff:\t${set.reduce((all, bit) => all | (1n << BigInt(bit)), 0n).toString(16).padStart(16, "0")}\n`; // prettier-ignore
+  assert.deepEqual(missingCapabilities(bits(12, 13, 38, 39)), []);
+  assert.deepEqual(missingCapabilities(bits(12, 13, 21)), [], "CAP_SYS_ADMIN holds both");
+  assert.deepEqual(missingCapabilities(bits(12, 13, 39)), ["CAP_PERFMON"]);
+  assert.deepEqual(missingCapabilities(bits(11, 14, 20, 37, 40)), [
+    "CAP_NET_ADMIN",
+    "CAP_NET_RAW",
+    "CAP_BPF",
+    "CAP_PERFMON",
   ]);
 });
 

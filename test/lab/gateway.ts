@@ -64,7 +64,10 @@ export function originalProgram(): string[] {
 
 function entry(name: string): string[] {
   const built = join(root, "dist/cli", `${name}.js`);
-  if (existsSync(built) && statSync(built).mtimeMs >= newest(join(root, "src"))) return [process.execPath, built];
+  // The compiler writes only files that changed; this one, each time.
+  const stamp = join(root, "dist/.tsbuildinfo");
+  const isFresh = existsSync(built) && existsSync(stamp) && statSync(stamp).mtimeMs >= newest(join(root, "src"));
+  if (isFresh) return [process.execPath, built];
   const tsx = join(root, "node_modules/tsx/dist/esm/index.mjs");
   return [process.execPath, "--import", tsx, join(root, "src/cli", `${name}.ts`)];
 }
