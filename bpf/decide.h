@@ -6,6 +6,7 @@
 #ifndef L7EGG_DECIDE_H
 #define L7EGG_DECIDE_H
 
+#include "hello.h"
 #include "maps.h"
 #include "parse.h"
 
@@ -17,6 +18,8 @@ struct decision {
 	__u8 reason; // enum l7_reason
 	__u8 from_flow; // 1: a cached flow said so, which was asked for its route at its start
 	__u8 new_flow; // 1: worth caching
+	__u8 opens; // 1: a SYN that passes; where its stream begins must be remembered
+	__u8 by_hello; // 1: the first payload was read and allowed here
 };
 
 static __always_inline const struct l7_config *get_config(void)
@@ -163,11 +166,94 @@ static __always_inline __u64 coarse_now(void)
 }
 
 /*
+ * Flags that a segment with a hello has; anything more, and stacks may differ in what they do with it. Options likewise: none, or
+ * exactly the timestamps that every stack sends (NOP NOP TS, RFC 7323 appendix A): a signature (RFC 2385, RFC 5925) that doesn't hold makes
+ * the receiver drop the segment. Merged segments (GRO, TSO) part again behind this box and may get lost, and come again, one by one.
+ */
+static __always_inline bool is_plain_segment(struct __sk_buff *skb, const struct packet *p)
+{
+	__u8 options[4];
+
+	if ((p->tcp_flags & ~TCP_PSH) != TCP_ACK || skb->gso_segs > 1)
+		return false;
+	if (p->tcp_header == 20)
+		return true;
+	return p->tcp_header == 32 && bpf_skb_load_bytes(skb, p->transport + 20, options, 4) == 0 && options[0] == 1 &&
+	       options[1] == 1 && options[2] == 8 && options[3] == 10;
+}
+
+/*
+ * The name on the wire, if this client learned this address for it: a verdict without user space. 0: not so, or not plain; user space is the
+ * judge. The checksum isn't looked at: what the server discards is never acknowledged, so it never makes the flow final. A global
+ * function: the verifier looks at it once.
+ */
+__noinline int judge_hello(struct __sk_buff *skb, struct packet *p, struct decision *d)
+{
+	const struct l7_config *cfg = get_config();
+	const struct hello_scratch *s = get_scratch();
+	struct l7_binding_key key = {};
+	const struct l7_binding *binding;
+	__u64 hash[2];
+
+	if (!p || !d || !cfg || !s)
+		return 0;
+	if (!is_plain_segment(skb, p) || !read_hello(skb, p->transport + p->tcp_header, p->payload))
+		return 0;
+	key.policy = p->key.policy;
+	if (!client_of(skb, p, key.client))
+		return 0;
+	__builtin_memcpy(key.addr, p->key.dst, 16);
+	hash_name(s, cfg->hash_seed, hash);
+	__builtin_memcpy(key.name_hash, hash, 16);
+	binding = bpf_map_lookup_elem(&bindings, &key);
+	if (!binding || bpf_ktime_get_ns() >= binding->expires_ns)
+		return 0;
+	if (binding->ports && range_verdict(port_range(binding->ports, p)) != L7_VERDICT_ALLOW)
+		return 0;
+	say(d, L7_VERDICT_ALLOW, L7_REASON_ALLOW_NAME, binding->rule);
+	return 1;
+}
+
+/*
+ * Whether an allowed flow's packet needs no look at its bytes: the server has acknowledged what was judged, or will take these
+ * bytes for what follows it (it stands at the beginning of the judged range: only an opened flow is ever judged).
+ */
+static __always_inline bool is_settled(const struct l7_flow *flow, const struct packet *p)
+{
+	if (flow->verdict != L7_VERDICT_ALLOW)
+		return false;
+	if (!is_tcp(p) || !p->payload || (flow->flags & L7_FLOW_FINAL))
+		return true;
+	return (__s32)(p->seq - flow->judged_end) >= 0;
+}
+
+/*
+ * A payload that the server may take for the beginning of its stream. Read here as long as every one is a whole hello; as soon as one went
+ * to user space, which then holds a part of the stream, all go there. Of an allowed flow it must be a whole allowed hello again: the server
+ * takes the one or the other (EVASIONS 3 and 5).
+ */
+static __always_inline void decide_first_bytes(struct __sk_buff *skb, struct l7_flow *flow, struct packet *p,
+					       struct decision *d)
+{
+	__u8 flags = flow->flags & (L7_FLOW_OPENED | L7_FLOW_CLIMBED);
+	bool pending = flow->verdict == L7_VERDICT_PENDING;
+
+	if (flags == L7_FLOW_OPENED && p->seq == flow->judged_start && judge_hello(skb, p, d)) {
+		d->by_hello = pending;
+		return;
+	}
+	if (pending)
+		flow->flags |= L7_FLOW_CLIMBED;
+	say(d, L7_VERDICT_INSPECT, L7_REASON_INSPECT, flow->rule);
+}
+
+/*
  * A cached verdict. false: there is none that counts. The packet is counted in the flow, by plain additions, because the packets
  * of one flow and direction come by one CPU at a time (receive queues and the socket's lock see to that), and where they don't a lost count
  * costs nobody anything, while two locked additions cost each packet some 10 ns.
  */
-static __always_inline bool decide_by_flow(const struct l7_config *cfg, struct packet *p, struct decision *d)
+static __always_inline bool decide_by_flow(struct __sk_buff *skb, const struct l7_config *cfg, struct packet *p,
+					   struct decision *d)
 {
 	struct l7_flow *flow = bpf_map_lookup_elem(&flows, &p->key);
 	__u64 now, age, idle;
@@ -183,12 +269,14 @@ static __always_inline bool decide_by_flow(const struct l7_config *cfg, struct p
 	d->from_flow = 1;
 	if (flow->verdict == L7_VERDICT_DENY) {
 		say(d, L7_VERDICT_DENY, flow->reason, flow->rule);
-	} else if (is_tcp(p) && p->payload && !(flow->flags & L7_FLOW_FINAL) && (__s32)(p->seq - flow->judged_end) < 0) {
-		/* The server hasn't acknowledged what was judged, so it may still take these bytes for it (EVASIONS 3 and 5). */
-		say(d, L7_VERDICT_INSPECT, L7_REASON_INSPECT, flow->rule);
-		return true;
-	} else {
+	} else if (is_settled(flow, p)) {
 		say(d, L7_VERDICT_ALLOW, L7_REASON_ALLOW_FLOW, flow->rule);
+	} else if (!p->payload) {
+		say(d, L7_VERDICT_PENDING, L7_REASON_PENDING, 0);
+	} else {
+		decide_first_bytes(skb, flow, p, d);
+		if (d->verdict == L7_VERDICT_INSPECT)
+			return true;
 	}
 	/* OUTPUT only asks; the packet is counted when it comes to the gate. */
 	if (p->hook != L7_HOOK_OUTPUT) {
@@ -267,17 +355,24 @@ static __always_inline const struct l7_name *find_name(struct __sk_buff *skb, co
 	}
 }
 
+/* A handshake carries no name. A SYN with data (RFC 7413), FIN or RST is for user space. */
+static __always_inline void pend_handshake(const struct packet *p, __u32 rule, struct decision *d)
+{
+	if (!is_tcp(p) || p->payload || (is_syn(p) && (p->tcp_flags & (TCP_FIN | TCP_RST)))) {
+		say(d, L7_VERDICT_INSPECT, L7_REASON_INSPECT, rule);
+		return;
+	}
+	say(d, L7_VERDICT_PENDING, L7_REASON_PENDING, rule);
+	d->opens = is_syn(p);
+}
+
 static __always_inline void decide_by_name(struct __sk_buff *skb, const struct packet *p, const struct l7_policy *policy,
 					   struct decision *d)
 {
 	const struct l7_name *name;
 
 	if (policy->verify == L7_VERIFY_SNI) {
-		/* A handshake carries no name; its SYN climbs, because user space must know the first sequence number. */
-		if (is_tcp(p) && !p->payload && !is_syn(p))
-			say(d, L7_VERDICT_PENDING, L7_REASON_PENDING, 0);
-		else
-			say(d, L7_VERDICT_INSPECT, L7_REASON_INSPECT, 0);
+		pend_handshake(p, 0, d);
 		return;
 	}
 	name = find_name(skb, p);
@@ -302,10 +397,8 @@ static __always_inline void decide_by_name(struct __sk_buff *skb, const struct p
 	if (is_tcp(p)) {
 		if (policy->verify == L7_VERIFY_DNS)
 			say(d, L7_VERDICT_ALLOW, L7_REASON_ALLOW_ADDRESS, name->rule);
-		else if (is_syn(p) || p->payload)
-			say(d, L7_VERDICT_INSPECT, L7_REASON_INSPECT, name->rule);
 		else
-			say(d, L7_VERDICT_PENDING, L7_REASON_PENDING, name->rule);
+			pend_handshake(p, name->rule, d);
 	} else if (p->key.proto == IPPROTO_UDP) {
 		/* The name in a QUIC Initial isn't read yet; denied with its own reason, so that clients fall back to TCP. */
 		if (policy->verify != L7_VERIFY_DNS && port_range(policy->name_ports, p))
@@ -362,7 +455,7 @@ static __always_inline void decide(struct __sk_buff *skb, const struct l7_config
 		return;
 	}
 	/* A new connection is judged anew, whatever an earlier one on the same ports was. */
-	if (p->has_flow && !is_syn(p) && decide_by_flow(cfg, p, d))
+	if (p->has_flow && !is_syn(p) && decide_by_flow(skb, cfg, p, d))
 		return;
 	decide_anew(skb, p, d);
 }

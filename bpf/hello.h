@@ -29,8 +29,17 @@
 struct hello_scratch {
 	__u8 bytes[2048]; // payload from its first byte; only what `end` says is there
 	__u8 name[264]; // normal form, zeroes behind it up to the next multiple of 8
+	__u64 seen[2]; // extension types, a bit for each
+	__u32 at; // how far the extensions are read
 	__u32 end; // where the hello ends
 	__u32 name_len;
+	/*
+	 * Of the label that is being read: its length, its first character. Volatile, so that they stay in memory, of whose values the
+	 * verifier keeps no account: as registers they would make each way through the loop another state.
+	 */
+	volatile __u32 label;
+	volatile __u32 first;
+	__u32 pad;
 };
 
 /* One hello at a time on each CPU: TC and netfilter programs don't interrupt each other within one direction's softirq. */
@@ -76,7 +85,6 @@ static __always_inline __u32 host_char(__u32 c)
 __noinline __u32 hello_name(__u32 at, __u32 len)
 {
 	struct hello_scratch *s = get_scratch();
-	__u32 label = 0, first = 0;
 
 	if (!s || at >= L7_HELLO_MAX || len < 1 || len > L7_NAME_MAX + 1)
 		return 0;
@@ -85,6 +93,7 @@ __noinline __u32 hello_name(__u32 at, __u32 len)
 		len--;
 	if (len < 1 || len > L7_NAME_MAX)
 		return 0;
+	s->label = 0;
 	for (__u32 i = 0; i < L7_NAME_MAX; i++) {
 		__u32 c;
 
@@ -95,17 +104,18 @@ __noinline __u32 hello_name(__u32 at, __u32 len)
 			return 0;
 		s->name[i] = c;
 		if (c == '.') {
-			if (label == 0)
+			if (s->label == 0)
 				return 0;
-			label = 0;
+			s->label = 0;
 			continue;
 		}
-		if (label == 0)
-			first = c;
-		if (++label > 63)
+		if (s->label == 0)
+			s->first = c;
+		s->label++;
+		if (s->label > 63)
 			return 0;
 	}
-	if (label == 0 || (first >= '0' && first <= '9'))
+	if (s->label == 0 || (s->first >= '0' && s->first <= '9'))
 		return 0;
 	if (len <= L7_NAME_MAX)
 		for (__u32 i = 0; i < 8; i++)
@@ -161,62 +171,64 @@ static __always_inline __u32 extension_bit(__u32 type)
 	return 255;
 }
 
-/* Extensions in [at, end). Returns the length of the name, which is in the scratch buffer; 0: not plain. */
-__noinline __u32 hello_extensions(__u32 at, __u32 end)
+/*
+ * The extension at s->at, which it moves behind it. Returns 1; 0: not plain. A global function with its state in the map: the
+ * verifier looks at it once, not once for each way through those before it.
+ */
+__noinline __u32 hello_extension(__u32 end)
 {
 	struct hello_scratch *s = get_scratch();
-	__u64 seen_low = 0, seen_high = 0;
-	__u32 name = 0;
+	__u32 type, len, bit, body, at, list;
+	__u64 one;
 
-	if (!s || end > L7_HELLO_MAX)
+	if (!s || end > L7_HELLO_MAX || s->at + 4 > end)
 		return 0;
-	for (int i = 0; i < L7_HELLO_EXTENSIONS; i++) {
-		__u32 type, len, bit, body;
-		__u64 one;
-
-		if (at == end)
-			return name;
-		if (at + 4 > end)
-			return 0;
-		type = hello_u16(s, at);
-		len = hello_u16(s, at + 2);
-		body = at + 4;
-		at = body + len;
-		if (at > end)
-			return 0;
-		bit = extension_bit(type);
-		if (bit == 255)
-			return 0;
-		one = 1ULL << (bit & 63);
-		if (bit < 64) {
-			if (seen_low & one)
-				return 0;
-			seen_low |= one;
-		} else {
-			if (seen_high & one)
-				return 0;
-			seen_high |= one;
-		}
-		if (type == TLS_EXT_SERVER_NAME) {
-			/* One list with one entry of type host_name, and nothing else. */
-			if (len < 6 || hello_u16(s, body) != len - 2 || hello_u8(s, body + 2) != 0 || hello_u16(s, body + 3) != len - 5)
-				return 0;
-			name = hello_name(body + 5, len - 5);
-			if (name == 0)
-				return 0;
-		} else if (type == TLS_EXT_ALPN) {
-			if (!hello_alpn(body, at))
-				return 0;
-		} else if (type == TLS_EXT_VERSIONS) {
-			__u32 list = hello_u8(s, body);
-
-			if (len < 3 || list != len - 1 || list & 1)
-				return 0;
-		} else if (type == TLS_EXT_PRE_SHARED_KEY && at != end) {
-			return 0; // RFC 8446 4.2.11: the last one
-		}
+	type = hello_u16(s, s->at);
+	len = hello_u16(s, s->at + 2);
+	body = s->at + 4;
+	at = body + len;
+	if (at > end)
+		return 0;
+	s->at = at;
+	bit = extension_bit(type);
+	if (bit >= 128)
+		return 0;
+	one = 1ULL << (bit & 63);
+	if (s->seen[bit >> 6 & 1] & one)
+		return 0;
+	s->seen[bit >> 6 & 1] |= one;
+	switch (type) {
+	case TLS_EXT_SERVER_NAME:
+		/* One list with one entry of type host_name, and nothing else. */
+		return len >= 6 && hello_u16(s, body) == len - 2 && hello_u8(s, body + 2) == 0 &&
+		       hello_u16(s, body + 3) == len - 5 && hello_name(body + 5, len - 5) != 0;
+	case TLS_EXT_ALPN:
+		return hello_alpn(body, at);
+	case TLS_EXT_VERSIONS:
+		list = hello_u8(s, body);
+		return len >= 3 && list == len - 1 && !(list & 1);
+	case TLS_EXT_PRE_SHARED_KEY:
+		return at == end; // RFC 8446 4.2.11: the last one
 	}
-	return 0;
+	return 1;
+}
+
+/* Extensions in [s->at, end). Returns the length of the name, which is in the scratch buffer; 0: not plain. */
+__noinline __u32 hello_extensions(__u32 end)
+{
+	struct hello_scratch *s = get_scratch();
+
+	if (!s)
+		return 0;
+	s->seen[0] = s->seen[1] = 0;
+	s->name_len = 0;
+	for (int i = 0; i < L7_HELLO_EXTENSIONS; i++) {
+		if (s->at == end)
+			return s->name_len;
+		if (!hello_extension(end))
+			return 0;
+	}
+	return s->at == end ? s->name_len : 0;
 }
 
 /*
@@ -262,7 +274,8 @@ __noinline __u32 read_hello(struct __sk_buff *skb, __u32 offset, __u32 len)
 	at += 2;
 	if (at > s->end || at + size != s->end)
 		return 0;
-	return hello_extensions(at, s->end);
+	s->at = at;
+	return hello_extensions(s->end);
 }
 
 #define ROTL(x, b) ((x) << (b) | (x) >> (64 - (b)))
@@ -284,7 +297,7 @@ __noinline __u32 read_hello(struct __sk_buff *skb, __u32 offset, __u32 len)
  * SipHash-2-4 with 128 bits of the name in the scratch buffer, as src/core/names/hash.ts computes it (test/vectors/name-hash.json holds both
  * to the same table). `seed`: l7_config.hash_seed.
  */
-static __always_inline void hash_name(const struct hello_scratch *s, const __u8 seed[16], __u8 out[16])
+static __always_inline void hash_name(const struct hello_scratch *s, const __u8 seed[16], __u64 out[2])
 {
 	const __u64 *words = (const __u64 *)s->name;
 	__u64 k0 = ((const __u64 *)seed)[0], k1 = ((const __u64 *)seed)[1];
@@ -311,13 +324,13 @@ static __always_inline void hash_name(const struct hello_scratch *s, const __u8 
 	SIPROUND;
 	SIPROUND;
 	SIPROUND;
-	((__u64 *)out)[0] = v0 ^ v1 ^ v2 ^ v3;
+	out[0] = v0 ^ v1 ^ v2 ^ v3;
 	v1 ^= 0xdd;
 	SIPROUND;
 	SIPROUND;
 	SIPROUND;
 	SIPROUND;
-	((__u64 *)out)[1] = v0 ^ v1 ^ v2 ^ v3;
+	out[1] = v0 ^ v1 ^ v2 ^ v3;
 }
 
 #endif

@@ -102,10 +102,7 @@ int classify(struct __sk_buff *skb)
 		d.reason = L7_REASON_NOT_EGRESS;
 		goto decided;
 	}
-	if (d.new_flow) {
-		remember(&p, &d, cfg->generation);
-		emit(skb, &p, &d, cfg->events_per_second);
-	}
+	record(skb, &p, &d, cfg);
 decided:
 	count(d.reason, p.wire_len);
 	if (d.verdict == L7_VERDICT_DENY) {
@@ -221,12 +218,10 @@ int gate(struct __sk_buff *skb)
 		say(&d, L7_VERDICT_INSPECT, L7_REASON_NOT_INSPECTED, 0);
 	} else {
 		decide(skb, cfg, &p, &d);
-		if (d.verdict == L7_VERDICT_INSPECT) {
+		if (d.verdict == L7_VERDICT_INSPECT)
 			d.reason = p.fragment ? L7_REASON_FRAGMENT : L7_REASON_NOT_INSPECTED;
-		} else if (d.new_flow) {
-			remember(&p, &d, cfg->generation);
-			emit(skb, &p, &d, cfg->events_per_second);
-		}
+		else
+			record(skb, &p, &d, cfg);
 	}
 	if (d.verdict == L7_VERDICT_INSPECT) {
 		if (cfg->fail_open) {
@@ -267,12 +262,16 @@ static __always_inline bool count_reply(struct __sk_buff *skb, const struct l7_i
 		return false;
 	flow->reply_packets++;
 	flow->reply_bytes += reply->wire_len;
-	if (!is_tcp(reply) || !(reply->tcp_flags & TCP_ACK) || flow->verdict != L7_VERDICT_ALLOW ||
+	if (!is_tcp(reply) || !(reply->tcp_flags & TCP_ACK) || flow->verdict == L7_VERDICT_DENY ||
 	    (flow->flags & L7_FLOW_FINAL))
 		return true;
 	/* An acknowledgement proves something only if it came in by a way out; another LAN host could forge one. */
 	ahead = reply->ack - flow->judged_end;
-	if (ahead >= 0 && ahead < 1 << 30 && bpf_map_lookup_elem(&egress, &from))
+	if ((reply->ack == flow->judged_start || (ahead >= 0 && ahead < 1 << 30)) && !bpf_map_lookup_elem(&egress, &from))
+		return true;
+	if (reply->ack == flow->judged_start)
+		flow->flags |= L7_FLOW_OPENED;
+	else if (flow->verdict == L7_VERDICT_ALLOW && ahead >= 0 && ahead < 1 << 30)
 		flow->flags |= L7_FLOW_FINAL;
 	return true;
 }

@@ -215,7 +215,7 @@ struct l7_binding_key {
 struct l7_binding {
 	__u64 expires_ns;
 	__u32 rule;
-	__u32 pad;
+	__u32 ports; // port set: where the name's rule allows to go; 0 = everywhere
 };
 
 /* Map `flows` (LRU hash; full: the longest unused entry goes, its flow is judged anew): key -> l7_flow. Addresses and ports as the client sent them. */
@@ -230,6 +230,8 @@ struct l7_flow_key {
 };
 #define L7_FLOW_FINAL 1 /* flag: the server acknowledged all judged bytes (or nothing was judged) */
 #define L7_FLOW_BY_HELLO 2 /* flag: the name on the wire decided; a new SYN must be judged anew */
+#define L7_FLOW_CLIMBED 4 /* flag: a payload went to user space before the verdict; it alone judges the range from then on */
+#define L7_FLOW_OPENED 8 /* flag: the server acknowledged this flow's SYN, so its stream begins at judged_start */
 struct l7_flow {
 	__u64 last_seen_ns;
 	__u64 packets; // from the client
@@ -238,12 +240,13 @@ struct l7_flow {
 	__u64 reply_bytes;
 	__u32 generation;
 	__u32 rule;
-	__u32 judged_start; // TCP sequence numbers, host order: [start, end) was judged
+	__u32 judged_start; // TCP sequence numbers, host order: [start, end) was judged. PENDING: both are where the stream begins
 	__u32 judged_end;
-	__u8 verdict; // ALLOW or DENY
+	__u8 verdict; // ALLOW, DENY, or PENDING: a SYN passed, the first payload decides
 	__u8 reason; // enum l7_reason
 	__u8 flags;
-	__u8 pad[5];
+	__u8 pad;
+	__u32 opened_s; // CLOCK_MONOTONIC seconds of the SYN; 0 if the flow wasn't opened as PENDING
 };
 
 /* Map `counters` (per-CPU array of L7_REASON_MAX): __u32 reason -> l7_counter. */
@@ -264,8 +267,9 @@ struct l7_event {
 	__u8 reason;
 	__u8 hook; // enum l7_hook
 	__u8 family; // 4 or 6
-	__u8 pad[2];
+	__u16 name_len; // of `name`; 0 unless the name on the wire was read in the kernel
 	__u8 client[16];
+	__u8 name[256]; // normal form
 	__u8 data[L7_EVENT_SNAP]; // from the network header
 };
 

@@ -22,6 +22,7 @@
 #define TCP_FIN 0x01
 #define TCP_SYN 0x02
 #define TCP_RST 0x04
+#define TCP_PSH 0x08
 #define TCP_ACK 0x10
 
 #define ICMP4_ECHO_REPLY 0
@@ -35,6 +36,7 @@ struct packet {
 	struct l7_flow_key key; // policy is filled in by the caller
 	__u32 network; // offset of the network header
 	__u32 wire_len; // from the network header to the end of the IP packet; of the skb if that can't be read
+	__u32 transport; // TCP: offset of its header
 	__u32 payload; // TCP: bytes behind the header
 	__u32 seq; // TCP: host order
 	__u32 ack;
@@ -43,6 +45,7 @@ struct packet {
 	__u8 error; // enum l7_reason: why it can't be judged; 0 = it can
 	__u8 fragment; // 1: any part of a fragmented packet, also an atomic IPv6 fragment
 	__u8 tcp_flags;
+	__u8 tcp_header; // bytes
 	__u8 icmp; // type
 	__u8 hop_limit;
 	__u8 has_flow; // 1: `key` stands for a flow. 0: fragments, ICMP other than echo requests
@@ -88,7 +91,8 @@ static __always_inline __be32 *words(__u8 addr[16])
 	return (__be32 *)addr;
 }
 
-static __always_inline void parse_transport(struct packet *p, const struct transport *t, __u32 len)
+/* `offset`: of the transport header from the network header. */
+static __always_inline void parse_transport(struct packet *p, const struct transport *t, __u32 offset, __u32 len)
 {
 	__u8 proto = p->key.proto;
 
@@ -104,6 +108,8 @@ static __always_inline void parse_transport(struct packet *p, const struct trans
 		p->tcp_flags = offset_flags >> 16;
 		p->seq = bpf_ntohl(t->word[1]);
 		p->ack = bpf_ntohl(t->word[2]);
+		p->transport = p->network + offset;
+		p->tcp_header = header;
 		p->payload = len - header;
 	} else if (proto == IPPROTO_UDP) {
 		__u32 udp_len = bpf_ntohl(t->word[1]) >> 16;
@@ -147,7 +153,7 @@ static __always_inline void load_transport(struct __sk_buff *skb, struct packet 
 	if (failed)
 		p->error = L7_REASON_MALFORMED;
 	else
-		parse_transport(p, &t, len);
+		parse_transport(p, &t, offset, len);
 }
 
 /*
@@ -260,7 +266,7 @@ static __always_inline void parse4(struct __sk_buff *skb, struct packet *p, cons
 		return;
 	}
 	if (header == 20 && have == 40)
-		parse_transport(p, (const struct transport *)&head[5], len);
+		parse_transport(p, (const struct transport *)&head[5], header, len);
 	else
 		load_transport(skb, p, header, len);
 }

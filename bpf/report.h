@@ -38,6 +38,7 @@ static __always_inline bool within_budget(__u32 per_second, __u32 which)
 /* Not inlined: rare, and its stack must not add to the classifier's. */
 static __noinline int emit(struct __sk_buff *skb, const struct packet *p, const struct decision *d, __u32 per_second)
 {
+	const struct hello_scratch *name = get_scratch();
 	struct l7_event *event;
 	__u32 snap = p->wire_len < L7_EVENT_SNAP ? p->wire_len : L7_EVENT_SNAP;
 
@@ -58,8 +59,13 @@ static __noinline int emit(struct __sk_buff *skb, const struct packet *p, const 
 	event->reason = d->reason;
 	event->hook = p->hook;
 	event->family = p->family;
-	event->pad[0] = event->pad[1] = 0;
 	client_of(skb, p, event->client);
+	event->name_len = 0;
+	__builtin_memset(event->name, 0, sizeof(event->name));
+	if (d->by_hello && name) {
+		event->name_len = name->name_len;
+		__builtin_memcpy(event->name, name->name, sizeof(event->name));
+	}
 	__builtin_memset(event->data, 0, L7_EVENT_SNAP);
 	/* The verifier wants to see the bounds; a packet of 0 bytes has nothing to copy. */
 	if (snap < 1 || snap > L7_EVENT_SNAP || bpf_skb_load_bytes(skb, p->network, event->data, snap))
@@ -84,9 +90,55 @@ static __noinline int remember(const struct packet *p, const struct decision *d,
 		.flags = L7_FLOW_FINAL,
 	};
 
+	if (d->by_hello) {
+		flow.flags = L7_FLOW_BY_HELLO | L7_FLOW_OPENED;
+		flow.judged_start = p->seq;
+		flow.judged_end = p->seq + p->payload;
+	}
+
 	if (bpf_map_update_elem(&flows, &p->key, &flow, BPF_ANY))
 		count(L7_REASON_MAP_FULL, p->wire_len);
 	return 0;
+}
+
+/*
+ * A SYN goes out: remember where its stream begins. One that comes again changes nothing, neither what was judged since nor that a
+ * payload climbed. If it can't be stored, user space finds no beginning for the first payload and denies it (MID_FLOW).
+ */
+static __noinline int open_flow(const struct packet *p, const struct decision *d, __u32 generation)
+{
+	struct l7_flow flow = {
+		.last_seen_ns = coarse_now(),
+		.packets = 1,
+		.bytes = p->wire_len,
+		.generation = generation,
+		.rule = d->rule,
+		.judged_start = p->seq + 1,
+		.judged_end = p->seq + 1,
+		.verdict = L7_VERDICT_PENDING,
+		.reason = L7_REASON_PENDING,
+	};
+	const struct l7_flow *known = bpf_map_lookup_elem(&flows, &p->key);
+
+	flow.opened_s = flow.last_seen_ns / NS_PER_SECOND;
+	if (known && known->generation == generation && known->verdict != L7_VERDICT_DENY &&
+	    known->judged_start == flow.judged_start && !(known->flags & L7_FLOW_FINAL))
+		return 0;
+	if (bpf_map_update_elem(&flows, &p->key, &flow, BPF_ANY))
+		count(L7_REASON_MAP_FULL, p->wire_len);
+	return 0;
+}
+
+/* What a decision leaves behind for the flow's next packets. */
+static __always_inline void record(struct __sk_buff *skb, const struct packet *p, const struct decision *d,
+				   const struct l7_config *cfg)
+{
+	if (d->opens) {
+		open_flow(p, d, cfg->generation);
+	} else if (d->new_flow || d->by_hello) {
+		remember(p, d, cfg->generation);
+		emit(skb, p, d, cfg->events_per_second);
+	}
 }
 
 #endif

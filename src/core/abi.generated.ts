@@ -25,6 +25,10 @@ export const NAME_SHARED = 1;
 export const FLOW_FINAL = 1;
 /** flag: the name on the wire decided; a new SYN must be judged anew */
 export const FLOW_BY_HELLO = 2;
+/** flag: a payload went to user space before the verdict; it alone judges the range from then on */
+export const FLOW_CLIMBED = 4;
+/** flag: the server acknowledged this flow's SYN, so its stream begins at judged_start */
+export const FLOW_OPENED = 8;
 
 /** What a classifier says of a packet. The low two bits are also the value put in the mark (see l7_config.mark_shift). */
 export const Verdict = {
@@ -871,6 +875,8 @@ export function decodeBindingKey(source: Uint8Array, offset = 0): AbiBindingKey 
 export interface AbiBinding {
   readonly expiresNs: bigint;
   readonly rule: number;
+  /** port set: where the name's rule allows to go; 0 = everywhere */
+  readonly ports: number;
 }
 
 export const BINDING_SIZE = 16;
@@ -878,7 +884,7 @@ export const BINDING_SIZE = 16;
 export const BindingOffset = {
   expiresNs: 0,
   rule: 8,
-  pad: 12,
+  ports: 12,
 } as const;
 
 export function encodeBinding(value: AbiBinding, target: Buffer = Buffer.alloc(16), offset = 0): Buffer {
@@ -886,6 +892,7 @@ export function encodeBinding(value: AbiBinding, target: Buffer = Buffer.alloc(1
   const at = view(target, offset, 16);
   at.setBigUint64(0, value.expiresNs, true);
   at.setUint32(8, value.rule, true);
+  at.setUint32(12, value.ports, true);
   return target;
 }
 
@@ -894,6 +901,7 @@ export function decodeBinding(source: Uint8Array, offset = 0): AbiBinding {
   return {
     expiresNs: at.getBigUint64(0, true),
     rule: at.getUint32(8, true),
+    ports: at.getUint32(12, true),
   };
 }
 
@@ -955,14 +963,16 @@ export interface AbiFlow {
   readonly replyBytes: bigint;
   readonly generation: number;
   readonly rule: number;
-  /** TCP sequence numbers, host order: [start, end) was judged */
+  /** TCP sequence numbers, host order: [start, end) was judged. PENDING: both are where the stream begins */
   readonly judgedStart: number;
   readonly judgedEnd: number;
-  /** ALLOW or DENY */
+  /** ALLOW, DENY, or PENDING: a SYN passed, the first payload decides */
   readonly verdict: number;
   /** enum l7_reason */
   readonly reason: number;
   readonly flags: number;
+  /** CLOCK_MONOTONIC seconds of the SYN; 0 if the flow wasn't opened as PENDING */
+  readonly openedS: number;
 }
 
 export const FLOW_SIZE = 64;
@@ -981,6 +991,7 @@ export const FlowOffset = {
   reason: 57,
   flags: 58,
   pad: 59,
+  openedS: 60,
 } as const;
 
 export function encodeFlow(value: AbiFlow, target: Buffer = Buffer.alloc(64), offset = 0): Buffer {
@@ -998,6 +1009,7 @@ export function encodeFlow(value: AbiFlow, target: Buffer = Buffer.alloc(64), of
   at.setUint8(56, value.verdict);
   at.setUint8(57, value.reason);
   at.setUint8(58, value.flags);
+  at.setUint32(60, value.openedS, true);
   return target;
 }
 
@@ -1016,6 +1028,7 @@ export function decodeFlow(source: Uint8Array, offset = 0): AbiFlow {
     verdict: at.getUint8(56),
     reason: at.getUint8(57),
     flags: at.getUint8(58),
+    openedS: at.getUint32(60, true),
   };
 }
 
@@ -1065,12 +1078,16 @@ export interface AbiEvent {
   readonly hook: number;
   /** 4 or 6 */
   readonly family: number;
+  /** of `name`; 0 unless the name on the wire was read in the kernel */
+  readonly nameLen: number;
   readonly client: Uint8Array;
+  /** normal form */
+  readonly name: Uint8Array;
   /** from the network header */
   readonly data: Uint8Array;
 }
 
-export const EVENT_SIZE = 176;
+export const EVENT_SIZE = 432;
 /** Offset of each field in bytes. */
 export const EventOffset = {
   timeNs: 0,
@@ -1083,14 +1100,15 @@ export const EventOffset = {
   reason: 27,
   hook: 28,
   family: 29,
-  pad: 30,
+  nameLen: 30,
   client: 32,
-  data: 48,
+  name: 48,
+  data: 304,
 } as const;
 
-export function encodeEvent(value: AbiEvent, target: Buffer = Buffer.alloc(176), offset = 0): Buffer {
-  target.fill(0, offset, offset + 176);
-  const at = view(target, offset, 176);
+export function encodeEvent(value: AbiEvent, target: Buffer = Buffer.alloc(432), offset = 0): Buffer {
+  target.fill(0, offset, offset + 432);
+  const at = view(target, offset, 432);
   at.setBigUint64(0, value.timeNs, true);
   at.setUint32(8, value.ifindex, true);
   at.setUint32(12, value.policy, true);
@@ -1101,13 +1119,15 @@ export function encodeEvent(value: AbiEvent, target: Buffer = Buffer.alloc(176),
   at.setUint8(27, value.reason);
   at.setUint8(28, value.hook);
   at.setUint8(29, value.family);
+  at.setUint16(30, value.nameLen, true);
   putBytes(target, offset + 32, 16, value.client);
-  putBytes(target, offset + 48, 128, value.data);
+  putBytes(target, offset + 48, 256, value.name);
+  putBytes(target, offset + 304, 128, value.data);
   return target;
 }
 
 export function decodeEvent(source: Uint8Array, offset = 0): AbiEvent {
-  const at = view(source, offset, 176);
+  const at = view(source, offset, 432);
   return {
     timeNs: at.getBigUint64(0, true),
     ifindex: at.getUint32(8, true),
@@ -1119,8 +1139,10 @@ export function decodeEvent(source: Uint8Array, offset = 0): AbiEvent {
     reason: at.getUint8(27),
     hook: at.getUint8(28),
     family: at.getUint8(29),
+    nameLen: at.getUint16(30, true),
     client: getBytes(source, offset + 32, 16),
-    data: getBytes(source, offset + 48, 128),
+    name: getBytes(source, offset + 48, 256),
+    data: getBytes(source, offset + 304, 128),
   };
 }
 

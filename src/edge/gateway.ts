@@ -156,11 +156,12 @@ async function build(
   });
   undo.push(() => datapath.close());
 
+  const maps = new KernelMaps(datapath.maps, new NameHasher(datapath.hashSeed), datapath.generation);
   const engine = new Engine({
     policies: compiled.policies,
     limits: { ...defaultLimits, learned: options.sizes.names },
+    lookupFlow: (key) => maps.flowGet(key),
   });
-  const maps = new KernelMaps(datapath.maps, new NameHasher(datapath.hashSeed), datapath.generation);
   const now = monotonicMs();
   const restored = readJournal(paths.journal, bootId(), now);
   const journal = new Journal({

@@ -78,6 +78,7 @@ export function kernelDecisionEvent(record: Buffer): KernelDecisionEvent {
     policy: event.policy,
     client: Buffer.from(event.client).toString("latin1") as ClientId,
     ifindexIn: event.ifindex,
+    name: event.nameLen > 0 ? Buffer.from(event.name.subarray(0, event.nameLen)).toString("latin1") : undefined,
     bytes: event.data.subarray(0, event.snapLen),
     wireLength: event.wireLen,
   };

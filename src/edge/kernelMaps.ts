@@ -6,7 +6,9 @@ import {
   BINDING_KEY_SIZE,
   BINDING_SIZE,
   BindingKeyOffset,
+  FLOW_FINAL,
   FLOW_KEY_SIZE,
+  FLOW_OPENED,
   FLOW_SIZE,
   FlowKeyOffset,
   NAME4_KEY_SIZE,
@@ -16,22 +18,21 @@ import {
   Name4KeyOffset,
   Name6KeyOffset,
   Verdict,
+  decodeFlow,
   encodeBinding,
   encodeFlow,
   encodeName,
 } from "../core/abi.generated.js";
-import type {
-  FlowDeleteCommand,
-  FlowKey,
-  FlowPutCommand,
-  ForgetCommand,
-  LearnCommand,
-} from "../core/engine/commands.js";
+import type { FlowKey, FlowPutCommand, ForgetCommand, LearnCommand } from "../core/engine/commands.js";
+import type { CachedFlow } from "../core/engine/flowState.js";
 import type { NameHasher } from "../core/names/hash.js";
 import type { Addr } from "../core/net/address.js";
 import type { BpfMap } from "../native/types.js";
-import { toNs } from "./clock.js";
+import { monotonicMs, toNs } from "./clock.js";
+import { flowIdle } from "./datapath.js";
 import { errnoOf } from "./errors.js";
+
+const verdicts = { pending: Verdict.PENDING, allow: Verdict.ALLOW, deny: Verdict.DENY } as const;
 
 /** The maps that change while the gateway runs. */
 export interface LiveMaps {
@@ -65,12 +66,16 @@ export class KernelMaps {
   learn(command: LearnCommand): void {
     const expiresNs = toNs(command.expires);
     const bindingKey = this.#writeBindingKey(command.policy, command.client, command.address, command.name);
-    this.#put(this.#maps.bindings, bindingKey, encodeBinding({ expiresNs, rule: command.rule }, this.#binding));
+    this.#put(
+      this.#maps.bindings,
+      bindingKey,
+      encodeBinding({ expiresNs, rule: command.rule, ports: command.ports }, this.#binding),
+    );
     const value = encodeName(
       {
         expiresNs: toNs(command.addressExpires),
         rule: command.rule,
-        ports: command.ports,
+        ports: command.addressPorts,
         flags: command.shared ? NAME_SHARED : 0,
       },
       this.#name,
@@ -103,17 +108,33 @@ export class KernelMaps {
         rule: command.rule,
         judgedStart: command.judgedStart,
         judgedEnd: command.judgedEnd,
-        verdict: command.verdict === "allow" ? Verdict.ALLOW : Verdict.DENY,
+        verdict: verdicts[command.verdict],
         reason: command.reason,
         flags: command.flags,
+        openedS: command.verdict === "pending" ? Math.floor(now / 1000) : 0,
       },
       this.#flow,
     );
     this.#put(this.#maps.flows, this.#writeFlowKey(command.key), value);
   }
 
-  flowDelete(command: FlowDeleteCommand): void {
-    this.#maps.flows.delete(this.#writeFlowKey(command.key));
+  /** What is cached for a TCP flow, if eBPF would go by it. */
+  flowGet(key: FlowKey): CachedFlow | undefined {
+    const value = this.#maps.flows.get(this.#writeFlowKey(key));
+    if (!value) return undefined;
+    const flow = decodeFlow(value);
+    const idleMs = monotonicMs() - Number(flow.lastSeenNs / 1_000_000n);
+    const limit = flow.verdict === Verdict.DENY ? flowIdle.deny : flowIdle.tcp;
+    if (flow.generation !== this.#generation || idleMs >= limit * 1000) return undefined;
+    return {
+      verdict: flow.verdict === Verdict.ALLOW ? "allow" : flow.verdict === Verdict.PENDING ? "pending" : "deny",
+      reason: flow.reason,
+      final: (flow.flags & FLOW_FINAL) !== 0,
+      opened: (flow.flags & FLOW_OPENED) !== 0,
+      openedAt: flow.openedS * 1000,
+      judgedStart: flow.judgedStart,
+      judgedEnd: flow.judgedEnd,
+    };
   }
 
   #put(map: BpfMap, key: Buffer, value: Buffer): void {

@@ -26,7 +26,7 @@ export interface EngineLike {
 
 export interface RunnerOptions {
   readonly engine: EngineLike;
-  readonly maps: Pick<KernelMaps, "learn" | "forget" | "flowPut" | "flowDelete">;
+  readonly maps: Pick<KernelMaps, "learn" | "forget" | "flowPut">;
   readonly journal: { append(entry: LearnCommand): void; flush(): void };
   readonly interfaces: ReadonlyMap<number, GovernedInterface>;
   readonly mark: MarkBits;
@@ -240,9 +240,6 @@ export class Runner {
         return;
       case "flowPut":
         this.#options.maps.flowPut(command, now);
-        return;
-      case "flowDelete":
-        this.#options.maps.flowDelete(command);
         return;
       case "send":
         try {

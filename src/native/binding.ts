@@ -51,6 +51,7 @@ export interface Binding {
     mark: number,
     ifindex: number,
     ingressIfindex: number,
+    gsoSegs: number,
   ): { returnValue: number; durationNs: number; mark: number; data: Buffer };
 
   linkAttach(program: Handle, ifindex: number, egress: boolean): Handle;

@@ -150,6 +150,7 @@ class OpenProgram implements BpfProgram {
       integer(options.mark ?? 0, "mark", 0, U32),
       integer(options.ifindex ?? 0, "ifindex", 0, 0x7fffffff),
       integer(options.ingressIfindex ?? 0, "ingressIfindex", 0, 0x7fffffff),
+      integer(options.gsoSegs ?? 0, "gsoSegs", 0, 0xffff),
     );
   }
 

@@ -122,6 +122,8 @@ export interface BpfProgram {
     readonly mark?: number;
     readonly ifindex?: number;
     readonly ingressIfindex?: number;
+    /** Segments that the packet stands for (GRO, TSO). */
+    readonly gsoSegs?: number;
   }): { readonly returnValue: number; readonly durationNs: number; readonly mark: number; readonly data: Buffer };
   close(): void;
 }

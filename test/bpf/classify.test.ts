@@ -288,11 +288,11 @@ test("CIDR: an opening packet makes a flow, a TCP packet amid a connection doesn
   );
 });
 
-test("both: a learned address lets TCP climb, a bare acknowledgement pends", () => {
+test("both: to a learned address a handshake pends, its first payload climbs", () => {
   path.name(1, byAddress(CLIENT), SERVER);
   path.name(1, byAddress(CLIENT6), SERVER6);
   for (const what of [{}, v6]) {
-    is(path.classify(syn(what)), "inspect", "inspect");
+    is(path.classify(syn(what)), "pending", "pending");
     is(path.classify(data(what)), "inspect", "inspect");
     is(path.classify(ack(what)), "pending", "pending");
     is(path.classify(ping(what)), "allow", "allow-address");
@@ -302,6 +302,46 @@ test("both: a learned address lets TCP climb, a bare acknowledgement pends", () 
   }
   const withData = send(PROTO.TCP, tcp({ dport: 443, flags: TCP.FIN | TCP.ACK, payload: 1 }), {});
   is(path.classify(withData), "inspect", "inspect");
+  path.forgetFlows();
+  for (const odd of [{ flags: TCP.SYN | TCP.FIN }, { flags: TCP.SYN | TCP.RST }, { flags: TCP.SYN, payload: 1 }]) {
+    is(path.classify(send(PROTO.TCP, tcp({ dport: 443, ...odd }), {})), "inspect", "inspect");
+  }
+  assert.equal(path.flowCount(), 0);
+});
+
+test("a SYN that pends says where the stream begins; sent again it changes nothing, another one begins anew", () => {
+  path.name(1, byAddress(CLIENT), SERVER);
+  const at = (seq: number) => path.classify(send(PROTO.TCP, tcp({ dport: 443, flags: TCP.SYN, seq }), {}));
+  is(at(0xffffffff), "pending", "pending");
+  const opened = path.getFlow(tcpKey())!;
+  assert.deepEqual(
+    [opened.verdict, opened.judgedStart, opened.judgedEnd, opened.flags],
+    [abi.Verdict.PENDING, 0, 0, 0],
+  );
+  assert.ok(Math.abs(opened.openedS - Number(now() / 1_000_000_000n)) <= 1);
+  path.flow(tcpKey(), { ...opened, flags: abi.FLOW_OPENED | abi.FLOW_CLIMBED });
+  is(at(0xffffffff), "pending", "pending");
+  assert.equal(path.getFlow(tcpKey())!.flags, abi.FLOW_OPENED | abi.FLOW_CLIMBED);
+  is(at(1000), "pending", "pending");
+  assert.deepEqual([path.getFlow(tcpKey())!.judgedStart, path.getFlow(tcpKey())!.flags], [1001, 0]);
+  // A judged connection's late SYN, and one of a denied or final flow.
+  const judged = { judgedStart: 1001, judgedEnd: 1500, flags: abi.FLOW_BY_HELLO };
+  path.flow(tcpKey(), judged);
+  is(at(1000), "pending", "pending");
+  assert.equal(path.getFlow(tcpKey())!.judgedEnd, 1500);
+  for (const old of [{ verdict: abi.Verdict.DENY }, { flags: abi.FLOW_FINAL }, { generation: 7 }]) {
+    path.flow(tcpKey(), { ...judged, ...old });
+    is(at(1000), "pending", "pending");
+    assert.equal(path.getFlow(tcpKey())!.judgedEnd, 1001);
+  }
+});
+
+test("a SYN that pends but doesn't leave by a governed way out opens no flow", () => {
+  path.policy(1, abi.Verify.SNI);
+  is(path.classify(syn({ dst: "203.0.113.5" })), "none", "not-egress");
+  assert.equal(path.flowCount(), 0);
+  is(path.classify(syn()), "pending", "pending");
+  assert.equal(path.flowCount(), 1);
 });
 
 test("both: not learned, learned by another client, for another policy, for a neighbour: denied at the SYN", () => {
@@ -310,8 +350,8 @@ test("both: not learned, learned by another client, for another policy, for a ne
   path.name(1, byAddress(CLIENT), "198.51.100.8");
   path.name(1, byAddress(CLIENT), "::ffff:198.51.100.7");
   is(path.classify(syn()), "deny", "unlearned");
-  is(path.classify(syn({ dst: "198.51.100.8" })), "inspect", "inspect");
-  is(path.classify(syn({ src: "10.1.0.11" })), "inspect", "inspect");
+  is(path.classify(syn({ dst: "198.51.100.8" })), "pending", "pending");
+  is(path.classify(syn({ src: "10.1.0.11" })), "pending", "pending");
   // Everything but an opening SYN could be the reply of a connection from outside.
   for (const packet of [ack(), data(), datagram(), ping()]) is(path.classify(packet), "inspect", "inspect");
   is(path.classify(send(PROTO.TCP, tcp({ dport: 443, flags: TCP.SYN | TCP.ACK }), {})), "inspect", "inspect");
@@ -327,8 +367,8 @@ test("expired by a nanosecond is expired", () => {
     path.name(1, byAddress(CLIENT), SERVER, { expiresNs: now() + 10_000_000_000n });
     is(
       path.classify(syn()),
-      verify === abi.Verify.DNS ? "allow" : "inspect",
-      verify === abi.Verify.DNS ? "allow-address" : "inspect",
+      verify === abi.Verify.DNS ? "allow" : "pending",
+      verify === abi.Verify.DNS ? "allow-address" : "pending",
     );
     path.forgetFlows();
   }
@@ -357,7 +397,7 @@ test("both: UDP on a name port is QUIC and denied, beside it the address decides
 test("a name's ports: the set must allow, else denied for the port", () => {
   path.portSet(8, [{ proto: PROTO.TCP, verdict: abi.Verdict.ALLOW, low: 443, high: 443, rule: 0 }]);
   path.name(1, byAddress(CLIENT), SERVER, { ports: 8, rule: 4 });
-  is(path.classify(syn({ port: 443 })), "inspect", "inspect");
+  is(path.classify(syn({ port: 443 })), "pending", "pending");
   is(path.classify(syn({ port: 444 })), "deny", "port");
   is(path.classify(datagram({ port: 443 })), "deny", "port");
   path.portSet(8, [{ proto: PROTO.TCP, verdict: abi.Verdict.DENY, low: 443, high: 443, rule: 0 }]);
@@ -382,11 +422,11 @@ test("dns: the learned address is enough, for TCP, UDP and echo requests only", 
   is(path.classify(send(PROTO.ICMP6, icmp(128), {})), "inspect", "inspect"); // ICMPv6 in IPv4 is nothing
 });
 
-test("sni: the address doesn't matter, the SYN and the first payload climb", () => {
+test("sni: the address doesn't matter, the handshake pends, the first payload climbs", () => {
   path.policy(1, abi.Verify.SNI);
   path.name(1, byAddress(CLIENT), SERVER);
   for (const dst of [SERVER, "198.51.100.8"]) {
-    is(path.classify(syn({ dst })), "inspect", "inspect");
+    is(path.classify(syn({ dst })), "pending", "pending");
     is(path.classify(ack({ dst })), "pending", "pending");
     is(path.classify(data({ dst })), "inspect", "inspect");
     is(path.classify(datagram({ dst })), "inspect", "inspect");
@@ -400,9 +440,9 @@ test("clients by MAC: the same host over both families, not its neighbour, not o
   path.governed(router.lan1.ifindex, { clientBy: abi.ClientBy.MAC });
   path.name(1, byMac(ifindex, MAC_A), SERVER);
   path.name(1, byMac(ifindex, MAC_A), SERVER6);
-  is(path.classify(syn()), "inspect", "inspect");
-  is(path.classify(syn({ src: "10.1.0.99" })), "inspect", "inspect");
-  is(path.classify(syn(v6)), "inspect", "inspect");
+  is(path.classify(syn()), "pending", "pending");
+  is(path.classify(syn({ src: "10.1.0.99" })), "pending", "pending");
+  is(path.classify(syn(v6)), "pending", "pending");
   is(path.classify(syn(), "lan0", 0, { from: MAC_B }), "deny", "unlearned");
   is(path.classify(syn(), "lan1"), "deny", "unlearned");
 });
@@ -412,7 +452,7 @@ test("clients by interface: whoever is behind it, not behind another", () => {
   path.governed(ifindex, { clientBy: abi.ClientBy.INTERFACE });
   path.governed(router.lan1.ifindex, { clientBy: abi.ClientBy.INTERFACE });
   path.name(1, byInterface(ifindex), SERVER);
-  is(path.classify(syn({ src: "10.1.0.99" }), "lan0", 0, { from: MAC_B }), "inspect", "inspect");
+  is(path.classify(syn({ src: "10.1.0.99" }), "lan0", 0, { from: MAC_B }), "pending", "pending");
   is(path.classify(syn(), "lan1"), "deny", "unlearned");
 });
 
@@ -529,7 +569,7 @@ test("flows: a new SYN is judged anew, whatever the old connection was", () => {
   path.flow(tcpKey(), {});
   is(path.classify(syn()), "deny", "unlearned");
   path.name(1, byAddress(CLIENT), SERVER);
-  is(path.classify(syn()), "inspect", "inspect");
+  is(path.classify(syn()), "pending", "pending");
   path.flow(tcpKey(), { verdict: abi.Verdict.DENY, reason: abi.Reason.NAME_DENIED });
   path.cidr(1, SERVER, 32, {});
   is(path.classify(syn()), "allow", "allow-cidr");

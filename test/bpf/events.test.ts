@@ -60,7 +60,9 @@ test("a denial carries all that a log line needs", async () => {
       reason: abi.Reason.UNLEARNED,
       hook: abi.Hook.CLASSIFY,
       family: 4,
+      nameLen: 0,
       client: new Uint8Array(byAddress(CLIENT)),
+      name: new Uint8Array(256),
       data: new Uint8Array(Buffer.concat([packet], 128)),
     },
   );

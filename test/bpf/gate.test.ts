@@ -160,7 +160,8 @@ test("own: judged at the gate, flows made and counted there", () => {
   assert.equal(path.getFlow(key)?.packets, 2n);
   denied(path.gate(syn(BOX), undefined), "unlearned");
   path.name(1, SELF, SERVER);
-  denied(path.gate(syn(BOX), undefined), "not-inspected");
+  passes(path.gate(syn(BOX), undefined), { pending: 1 });
+  assert.equal(path.getFlow({ ...key, dst: address16(SERVER) })?.verdict, abi.Verdict.PENDING);
   passes(path.gate(syn(BOX), undefined, marked(abi.Verdict.PENDING)));
   passes(path.gate(ack(BOX), undefined), { pending: 1 });
   denied(path.gate(data(BOX), undefined), "not-inspected");
@@ -212,14 +213,14 @@ test("own: what the link needs passes, its neighbours don't", () => {
   denied(path.gate(solicitation, "lan0"), "not-inspected");
 });
 
-test("output: 1 only for what must climb, and no side effects", () => {
+test("output: 1 only for what must climb; no flow is opened or counted here", () => {
   path.governed(0);
   path.name(1, SELF, SERVER);
   path.name(1, SELF, SERVER6);
   path.cidr(1, "198.51.100.8", 32, {});
   const asks: [Buffer, number][] = [
-    [syn(BOX), 1],
-    [syn(BOX6, SERVER6), 1],
+    [syn(BOX), 0], // pending
+    [syn(BOX6, SERVER6), 0],
     [data(BOX), 1],
     [ack(BOX), 0], // pending
     [syn(BOX, "198.51.100.8"), 0], // allowed

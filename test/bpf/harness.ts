@@ -8,7 +8,8 @@ import { execFileSync, spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import * as abi from "../../src/core/abi.generated.js";
-import { native, type BpfObject } from "../../src/native/index.js";
+import { NameHasher } from "../../src/core/names/hash.js";
+import { native, type BpfMap, type BpfObject, type BpfProgram } from "../../src/native/index.js";
 import { address, address16, frame, type Frame } from "./packets.js";
 
 /**
@@ -79,6 +80,8 @@ export class Datapath {
   readonly object: BpfObject;
   readonly #router: Router;
   readonly #seen = new Set<number>();
+  readonly #maps = new Map<string, BpfMap>();
+  readonly #programs = new Map<string, BpfProgram>();
   #config: abi.AbiConfig = {
     markMask: MARK_MASK,
     markShift: MARK_SHIFT,
@@ -102,8 +105,21 @@ export class Datapath {
     this.put("egress", u32(router.wan0.ifindex), u32(1));
   }
 
+  /** One handle for each, however often it is asked for. */
+  map(name: string): BpfMap {
+    const map = this.#maps.get(name) ?? this.object.map(name);
+    this.#maps.set(name, map);
+    return map;
+  }
+
+  #program(name: string): BpfProgram {
+    const program = this.#programs.get(name) ?? this.object.program(name);
+    this.#programs.set(name, program);
+    return program;
+  }
+
   put(map: string, key: Uint8Array, value: Uint8Array): void {
-    this.object.map(map).put(key, value);
+    this.map(map).put(key, value);
   }
 
   config(change: Partial<abi.AbiConfig>): void {
@@ -126,7 +142,7 @@ export class Datapath {
   }
 
   ungoverned(ifindex: number): void {
-    this.object.map("interfaces").delete(u32(ifindex));
+    this.map("interfaces").delete(u32(ifindex));
     this.#settle(ifindex);
   }
 
@@ -186,30 +202,43 @@ export class Datapath {
       verdict: abi.Verdict.ALLOW,
       reason: abi.Reason.ALLOW_NAME,
       flags: abi.FLOW_FINAL,
+      openedS: 0,
       ...value,
     };
     this.put("flows", abi.encodeFlowKey(key), abi.encodeFlow(full));
   }
 
   getFlow(key: abi.AbiFlowKey): abi.AbiFlow | undefined {
-    const value = this.object.map("flows").get(abi.encodeFlowKey(key));
+    const value = this.map("flows").get(abi.encodeFlowKey(key));
     return value && abi.decodeFlow(value);
   }
 
   flowCount(): number {
-    return this.object.map("flows").entries().count;
+    return this.map("flows").entries().count;
   }
 
   forgetFlows(): void {
-    const map = this.object.map("flows");
+    this.clear("flows");
+  }
+
+  /** Delete every entry. */
+  clear(name: string): void {
+    const map = this.map(name);
     const { count, keys } = map.entries();
-    for (let i = 0; i < count; i++) map.delete(keys.subarray(i * abi.FLOW_KEY_SIZE, (i + 1) * abi.FLOW_KEY_SIZE));
+    const size = keys.length / Math.max(count, 1);
+    for (let i = 0; i < count; i++) map.delete(keys.subarray(i * size, (i + 1) * size));
+  }
+
+  binding(policy: number, client: Uint8Array, addr: string, name: string, value: Partial<abi.AbiBinding> = {}): void {
+    const nameHash = new NameHasher(this.#config.hashSeed).hash(name);
+    const key = abi.encodeBindingKey({ policy, client, addr: address16(addr), nameHash });
+    this.put("bindings", key, abi.encodeBinding({ expiresNs: now() + 60_000_000_000n, rule: 0, ports: 0, ...value }));
   }
 
   /** TC ingress of a LAN interface. `packet` starts at the network header. */
-  classify(packet: Uint8Array, at: DeviceName = "lan0", mark = 0, fields: Frame = {}): Outcome {
+  classify(packet: Uint8Array, at: DeviceName = "lan0", mark = 0, fields: Frame = {}, gsoSegs = 0): Outcome {
     const { ifindex, mac } = this.#router[at];
-    return this.run("classify", frame(packet, { to: mac, from: MAC_A, ...fields }), ifindex, ifindex, mark);
+    return this.run("classify", frame(packet, { to: mac, from: MAC_A, ...fields }), ifindex, ifindex, mark, gsoSegs);
   }
 
   /** TC egress of wan0, of a packet that came in at `from` (undefined: this box's own). */
@@ -234,9 +263,9 @@ export class Datapath {
     return this.run("watch", frame(packet, { to: mac }), ifindex, this.#router[from].ifindex, 0);
   }
 
-  run(program: string, data: Uint8Array, ifindex: number, ingressIfindex: number, mark: number): Outcome {
+  run(program: string, data: Uint8Array, ifindex: number, ingressIfindex: number, mark: number, gsoSegs = 0): Outcome {
     const before = this.counters();
-    const result = this.object.program(program).testRun({ data, ifindex, ingressIfindex, mark });
+    const result = this.#program(program).testRun({ data, ifindex, ingressIfindex, mark, gsoSegs });
     const counted: Record<string, number> = {};
     let bytes = 0;
     this.counters().forEach((after, reason) => {
@@ -255,7 +284,7 @@ export class Datapath {
   }
 
   counters(): { packets: number; bytes: number }[] {
-    const map = this.object.map("counters");
+    const map = this.map("counters");
     return Array.from({ length: abi.Reason.MAX }, (_, reason) => {
       const all = map.get(u32(reason)) as Buffer;
       const sum = { packets: 0, bytes: 0 };

@@ -88,6 +88,23 @@ test("a denied flow never becomes final, nor by a fragment or a truncated reply"
   assert.equal(isFinal(), false);
 });
 
+test("an answer to the SYN opens a flow: exactly its next byte, from a way out, and nothing else", () => {
+  const pending = { verdict: abi.Verdict.PENDING, flags: 0, judgedStart: END, judgedEnd: END };
+  const flags = () => path.getFlow(key())?.flags;
+  path.flow(key(), pending);
+  for (const ack of [END - 1, END + 1, END + 500]) seen(reply(ack, TCP.SYN | TCP.ACK));
+  seen(reply(END, TCP.RST));
+  seen(reply(END, TCP.SYN | TCP.ACK), "lan0", "lan1");
+  assert.equal(flags(), 0);
+  seen(reply(END, TCP.SYN | TCP.ACK));
+  assert.equal(flags(), abi.FLOW_OPENED);
+  seen(reply(END + 500));
+  assert.equal(flags(), abi.FLOW_OPENED, "nothing was judged, so nothing is final");
+  path.flow(key(), { ...pending, flags: abi.FLOW_CLIMBED });
+  seen(reply(END));
+  assert.equal(flags(), abi.FLOW_CLIMBED | abi.FLOW_OPENED);
+});
+
 test("the whole circle: judged bytes climb, the server acknowledges, they don't climb any more", () => {
   const again = ip({
     src: CLIENT,

@@ -38,7 +38,16 @@ function hasFlow(name: string): boolean {
 function putFlow(name: string): void {
   const map = native.openPinnedMap(join(pins(name), "maps/flows"));
   const { generation } = config(name);
-  const zero = { packets: 0n, bytes: 0n, replyPackets: 0n, replyBytes: 0n, judgedStart: 0, judgedEnd: 0, flags: 0 };
+  const zero = {
+    packets: 0n,
+    bytes: 0n,
+    replyPackets: 0n,
+    replyBytes: 0n,
+    judgedStart: 0,
+    judgedEnd: 0,
+    flags: 0,
+    openedS: 0,
+  };
   const lastSeenNs = BigInt(Math.round(monotonicMs() * 1e6));
   map.put(flowKey, encodeFlow({ ...zero, lastSeenNs, generation, rule: 4711, verdict: 3, reason: 3 }));
   map.close();

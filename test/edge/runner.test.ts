@@ -56,7 +56,6 @@ class Bench {
         learn: (command) => this.trace.push(`learn ${command.name}`),
         forget: (command) => this.trace.push(`forget ${command.name}`),
         flowPut: (command, now) => this.trace.push(`flowPut ${command.verdict} ${now}`),
-        flowDelete: () => this.trace.push("flowDelete"),
       },
       journal: {
         append: (entry) => this.trace.push(`journal ${entry.name}`),
@@ -119,6 +118,7 @@ function learn(name: string): LearnCommand {
     chain: [name],
     rule: 1,
     ports: 0,
+    addressPorts: 0,
     expires: 1,
     addressExpires: 1,
     shared: false,
@@ -284,7 +284,6 @@ test("a map that fails: the commands after it are carried out, the packet is jud
       },
       forget: () => {},
       flowPut: () => {},
-      flowDelete: () => {},
     },
   });
   bench.answer = (event, out) => out.push(learn("a.io"), accept((event as PacketEvent).id, undefined));
@@ -386,15 +385,24 @@ test("the kernel's decisions reach the engine; a short record is refused", () =>
     reason: Reason.UNLEARNED,
     hook: 0,
     family: 4,
+    nameLen: 8,
     client: Buffer.alloc(16, 1),
+    name: Buffer.from("www.x.io and what lay there before".padEnd(256)),
     data,
   });
   bench.runner.onKernelEvent(record);
   const event = bench.events[0];
   assert.equal(event?.type, "kernelDecision");
   assert.deepEqual(
-    event?.type === "kernelDecision" && [event.verdict, event.reason, event.rule, event.policy, event.bytes.length],
-    ["deny", Reason.UNLEARNED, 3, 7, 60],
+    event?.type === "kernelDecision" && [
+      event.verdict,
+      event.reason,
+      event.rule,
+      event.policy,
+      event.bytes.length,
+      event.name,
+    ],
+    ["deny", Reason.UNLEARNED, 3, 7, 60, "www.x.io"],
   );
   bench.runner.onKernelEvent(record.subarray(0, 100));
   assert.equal(bench.events.length, 1);

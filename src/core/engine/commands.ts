@@ -29,6 +29,8 @@ export interface LearnCommand {
   readonly rule: number;
   /** Port set of the rule, 0 = everywhere. */
   readonly ports: number;
+  /** Port set that covers those of every name that holds this address for this client, 0 = everywhere. */
+  readonly addressPorts: number;
   /** When this (name, address) expires, for `bindings`. Milliseconds of CLOCK_MONOTONIC. */
   readonly expires: number;
   /** When the last name that holds this address for this client expires, for `names4/6`; ≥ expires. */
@@ -58,11 +60,11 @@ export interface FlowKey {
   readonly dport: number;
 }
 
-/** Cache a flow's verdict in the kernel. */
+/** Cache a flow's verdict in the kernel; pending: its SYN passes, its stream begins at `judgedStart` (= `judgedEnd`). */
 export interface FlowPutCommand {
   readonly type: "flowPut";
   readonly key: FlowKey;
-  readonly verdict: "allow" | "deny";
+  readonly verdict: "pending" | "allow" | "deny";
   readonly reason: number;
   readonly rule: number;
   /** `L7_FLOW_*` flags. */
@@ -70,11 +72,6 @@ export interface FlowPutCommand {
   /** Judged TCP sequence range [start, end), modulo 2^32; 0, 0 if nothing was judged. */
   readonly judgedStart: number;
   readonly judgedEnd: number;
-}
-
-export interface FlowDeleteCommand {
-  readonly type: "flowDelete";
-  readonly key: FlowKey;
 }
 
 /** Send a whole IP packet (TCP reset, ICMP prohibited, DNS reply); routed by its destination. Best effort. */
@@ -110,11 +107,4 @@ export interface CountCommand {
 }
 
 export type Command =
-  | VerdictCommand
-  | LearnCommand
-  | ForgetCommand
-  | FlowPutCommand
-  | FlowDeleteCommand
-  | SendCommand
-  | DecisionCommand
-  | CountCommand;
+  VerdictCommand | LearnCommand | ForgetCommand | FlowPutCommand | SendCommand | DecisionCommand | CountCommand;

@@ -17,7 +17,7 @@ import { denialFor, judgeAnswer, judgeQuery, type Query } from "./dnsMessages.js
 import type { PacketEvent, PacketId } from "./events.js";
 import type { LearnedNames } from "./learned.js";
 import type { EngineLimits } from "./limits.js";
-import type { TcpPacket } from "./tcpFlows.js";
+import type { TcpPacket } from "./flowState.js";
 import { IPPROTO_TCP, MARK_ALLOW, type Voice, type Why } from "./voice.js";
 
 /** Largest message (RFC 1035 4.2.2: two bytes of length) with its length. */

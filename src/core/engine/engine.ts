@@ -17,10 +17,10 @@ import type { Command } from "./commands.js";
 import { DnsDatagrams } from "./dnsDatagrams.js";
 import { DnsStreams } from "./dnsStreams.js";
 import type { ClientId, Event, KernelDecisionEvent, PacketEvent, RestoredEvent } from "./events.js";
-import type { FlowLookup } from "./flowState.js";
+import type { FlowLookup, TcpPacket } from "./flowState.js";
 import { LearnedNames, type LearnedEntry } from "./learned.js";
 import type { EngineLimits } from "./limits.js";
-import { TcpFlows, type TcpPacket } from "./tcpFlows.js";
+import { TcpFlows } from "./tcpFlows.js";
 import {
   flowKey,
   IPPROTO_ICMP,
@@ -42,8 +42,8 @@ const EXPIRED_GRACE_MS = 60_000;
 export interface EngineConfig {
   readonly policies: readonly Policy[];
   readonly limits: EngineLimits;
-  /** Read what eBPF has cached for a TCP flow; called at most once for a packet. Default: nothing is cached. */
-  readonly lookupFlow?: FlowLookup;
+  /** Read what eBPF has cached for a TCP flow; called at most once for a packet. */
+  readonly lookupFlow: FlowLookup;
 }
 
 /** Sizes and losses of the engine's tables; every number has its limit in `EngineLimits`. */
@@ -75,7 +75,7 @@ export class Engine {
     this.#resolvers = new Set(config.policies.flatMap((policy) => policy.spec.resolvers));
     this.#learned = new LearnedNames(limits.learned);
     this.#voice = new Voice(limits);
-    this.#tcp = new TcpFlows(limits, this.#learned, this.#voice, config.lookupFlow ?? (() => undefined));
+    this.#tcp = new TcpFlows(limits, this.#learned, this.#voice, config.lookupFlow);
     this.#datagrams = new DnsDatagrams(limits, this.#learned, this.#voice);
     this.#streams = new DnsStreams(limits, this.#learned, this.#voice);
   }
@@ -321,7 +321,7 @@ export class Engine {
     const ip = parsed.value;
     const ports = headerPorts(event.bytes, ip);
     const learned = this.#learned.latest(event.policy, event.client, ip.dst);
-    const why = { reason: event.reason, rule: event.rule, name: learned?.name };
+    const why = { reason: event.reason, rule: event.rule, name: event.name ?? learned?.name };
     this.#voice.inKernel(event.verdict, { policy: event.policy, ip, dport: ports }, why, out);
     if (event.verdict === "allow" || !policy || ip.fragment === "later") return;
     const tcp = ip.proto === IPPROTO_TCP ? parseTcp(event.bytes, ip) : undefined;

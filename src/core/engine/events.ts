@@ -50,6 +50,8 @@ export interface KernelDecisionEvent {
   readonly policy: number;
   readonly client: ClientId;
   readonly ifindexIn: number;
+  /** Name on the wire in normal form, if eBPF read it. */
+  readonly name: string | undefined;
   /** First bytes of the packet from the network header. */
   readonly bytes: Uint8Array;
   readonly wireLength: number;

@@ -1,24 +1,29 @@
 /** What is known of a TCP flow while and after its first bytes are judged. */
 import type { HeldPackets } from "../flow/held.js";
 import type { StreamAssembler } from "../flow/reassembly.js";
+import type { TcpSegment } from "../wire/tcp.js";
 import type { FlowKey } from "./commands.js";
 import type { PacketId } from "./events.js";
 import type { LearnedEntry } from "./learned.js";
 import type { ClientPacket, Why } from "./voice.js";
 
-/** A flow whose first bytes are awaited or incomplete. */
+/** A TCP packet whose header was parsed. */
+export type TcpPacket = ClientPacket & { readonly tcp: TcpSegment };
+
+/** A flow whose first bytes are incomplete. */
 export interface PendingFlow {
   readonly firstSeq: number;
-  readonly started: number;
-  /** When the first payload came; the hello must be complete `helloMs` later. */
-  helloStarted: number | undefined;
+  /** Milliseconds of CLOCK_MONOTONIC at its SYN, or up to a second earlier. */
+  readonly opened: number;
+  /** When the hello must be complete. */
+  readonly deadline: number;
   readonly stream: StreamAssembler;
   /** Packets that wait for the verdict; what they release goes to the server as PENDING. */
   readonly held: HeldPackets<PacketId>;
-  /** The learned address that let the SYN pass (verify dns and both). */
+  /** The learned address, in use at the SYN (verify both). */
   readonly learned: LearnedEntry | undefined;
   /** For denials that no packet triggers (time-outs): the last payload's packet, once one didn't complete the hello. */
-  last: ClientPacket | undefined;
+  last: TcpPacket | undefined;
 }
 
 /**
@@ -27,7 +32,12 @@ export interface PendingFlow {
 export interface CachedFlow {
   /** pending: opened, its first payload awaited. */
   readonly verdict: "pending" | "allow" | "deny";
+  readonly reason: number;
   readonly final: boolean;
+  /** The server acknowledged the SYN: its stream begins at judgedStart. */
+  readonly opened: boolean;
+  /** Milliseconds of CLOCK_MONOTONIC at its SYN, cut to seconds; 0 if it wasn't opened as pending. */
+  readonly openedAt: number;
   /** Sequence number of the first payload byte. */
   readonly judgedStart: number;
   /** End of the judged range; = judgedStart while nothing was judged. */

@@ -72,7 +72,7 @@ export class LearnedNames {
       if (kept.ports === 0) group.ports = 0;
     }
     const addressExpires = group.latest.expires;
-    out.push({ type: "learn", ...kept, ports: group.ports, addressExpires, shared: group.names > 1 });
+    out.push({ type: "learn", ...kept, addressPorts: group.ports, addressExpires, shared: group.names > 1 });
   }
 
   /** The binding of this name to this address, also if its time is over. */

@@ -1,9 +1,7 @@
 /** Bounds of everything the engine keeps. At each bound something documented happens, and a counter of `Engine.stats()` says so. */
 export interface EngineLimits {
-  /** Flows whose first payload is awaited or incomplete; full: the oldest goes, its next packet is denied (mid-flow). */
+  /** Flows whose beginning is incomplete; full: the oldest goes, what it held is dropped and awaited anew. */
   readonly pendingFlows: number;
-  /** Milliseconds that an undecided flow may stay silent (server-first protocols wait for their banner). */
-  readonly pendingIdleMs: number;
   /** Milliseconds from the first payload to a complete hello or request head. */
   readonly helloMs: number;
   /** Bytes of a flow's beginning; more is denied as hello-too-large. */
@@ -40,7 +38,6 @@ export interface EngineLimits {
 
 export const defaultLimits: EngineLimits = {
   pendingFlows: 65_536,
-  pendingIdleMs: 300_000,
   helloMs: 10_000,
   helloBytes: 16_384,
   helloSegments: 64,

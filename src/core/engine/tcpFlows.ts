@@ -9,16 +9,16 @@
  * checksum, stale sequence). eBPF sends every payload that touches the range back here until the server has acknowledged it;
  * bytes that differ revoke the flow.
  */
-import { FLOW_BY_HELLO, FLOW_FINAL, Reason } from "../abi.generated.js";
+import { FLOW_BY_HELLO, FLOW_CLIMBED, FLOW_FINAL, Reason } from "../abi.generated.js";
 import { HeldPackets } from "../flow/held.js";
 import { StreamAssembler } from "../flow/reassembly.js";
 import { seqAdd, seqDiff } from "../flow/seq.js";
 import { BoundedTable } from "../flow/table.js";
-import { tcpResetToServer } from "../wire/build.js";
-import { TcpFlag, type TcpSegment } from "../wire/tcp.js";
+import { tcpResetToServer, tcpWithoutPayload } from "../wire/build.js";
+import { TcpFlag } from "../wire/tcp.js";
 import type { Command } from "./commands.js";
 import { readFirstBytes } from "./firstBytes.js";
-import type { CachedFlow, FlowLookup, JudgedFlow, PendingFlow } from "./flowState.js";
+import type { CachedFlow, FlowLookup, JudgedFlow, PendingFlow, TcpPacket } from "./flowState.js";
 import type { LearnedEntry, LearnedNames } from "./learned.js";
 import type { EngineLimits } from "./limits.js";
 import {
@@ -32,18 +32,14 @@ import {
   type Why,
 } from "./voice.js";
 
-/** A TCP packet whose header was parsed. */
-export type TcpPacket = ClientPacket & { readonly tcp: TcpSegment };
-
 export class TcpFlows {
   readonly #limits: EngineLimits;
   readonly #learned: LearnedNames;
   readonly #voice: Voice;
   readonly #lookup: FlowLookup;
+  /** Insertion order is the order of deadlines. */
   readonly #pending = new Map<string, PendingFlow>();
   readonly #judged: BoundedTable<string, JudgedFlow>;
-  /** Flows with a payload, by the time at which it must be complete: insertion order is time order. */
-  readonly #helloDeadlines = new Map<string, number>();
   #held = 0;
   evicted = 0;
 
@@ -67,29 +63,30 @@ export class TcpFlows {
   /** A client's TCP packet to an address that no CIDR rule speaks of. */
   packet(packet: TcpPacket, now: number, out: Command[]): void {
     const { tcp } = packet;
-    if ((tcp.flags & (TcpFlag.SYN | TcpFlag.ACK)) === TcpFlag.SYN) return this.#syn(packet, now, out);
+    const cached = this.#lookup(flowKey(packet));
+    if ((tcp.flags & (TcpFlag.SYN | TcpFlag.ACK)) === TcpFlag.SYN) return this.#syn(packet, cached, now, out);
     const id = flowId(packet);
-    const hasPayload = tcp.payloadEnd > tcp.payloadOffset;
-    const cached = hasPayload ? this.#lookup(flowKey(packet)) : undefined;
+    if (cached?.verdict === "deny") return this.#voice.discard(packet.id, cached.reason, packet.bytes.length, out);
     if (cached?.verdict === "pending") {
-      const known = this.#pending.get(id);
-      if (known?.firstSeq === cached.judgedStart) return this.#continue(id, known, packet, now, out);
-      // A newer connection on the same ports, whose SYN only the kernel saw.
-      if (known) this.#forget(id, known, out);
-      this.#judged.delete(id);
-      const learned = this.#learned.latest(packet.policy.id, packet.client, packet.ip.dst);
-      return this.#continue(id, this.#open(id, cached.judgedStart, learned, now, out), packet, now, out);
+      if (tcp.payloadEnd === tcp.payloadOffset) return this.#voice.accept(packet.id, MARK_PENDING, out);
+      // The server stands elsewhere (RFC 9293 3.10.7.4): what is judged here would not be what it reads.
+      if (!cached.opened) return this.#midFlow(packet, "the server has not answered this SYN", now, out);
+      return this.#continue(id, this.#begun(id, cached, packet, now, out), packet, now, out);
     }
     const pending = this.#pending.get(id);
-    if (pending) return this.#continue(id, pending, packet, now, out);
+    // The kernel's entry was evicted, not ours.
+    if (pending && !cached) return this.#continue(id, pending, packet, now, out);
+    // The kernel allowed a whole hello while this one was in pieces: they are of two minds.
+    if (pending) this.#forget(id, pending, out);
     const judged = this.#judged.get(id, now);
     if (judged && (!cached || cached.judgedStart === judged.start)) return this.#again(id, judged, packet, now, out);
-    if (cached?.verdict === "allow") return this.#againUnknown(cached, packet, now, out);
-    this.#midFlow(packet, now, out);
+    if (cached) return this.#againUnknown(cached, packet, now, out);
+    this.#midFlow(packet, undefined, now, out);
   }
 
-  #syn(packet: TcpPacket, now: number, out: Command[]): void {
-    const { policy, client, ip, tcp } = packet;
+  /** Only the SYNs climb that eBPF doesn't pass by itself: with data, with FIN or RST, in fragments. */
+  #syn(packet: TcpPacket, cached: CachedFlow | undefined, now: number, out: Command[]): void {
+    const { policy, client, ip, tcp, bytes } = packet;
     let learned: LearnedEntry | undefined;
     if (policy.spec.verify !== "sni") {
       learned = this.#learned.latest(policy.id, client, ip.dst);
@@ -100,37 +97,36 @@ export class TcpFlows {
     if (tcp.flags & (TcpFlag.FIN | TcpFlag.RST)) {
       return this.#voice.deny(packet, { reason: Reason.MALFORMED, detail: "SYN with FIN or RST" }, now, out);
     }
-    const id = flowId(packet);
-    const firstSeq = seqAdd(tcp.seq, 1);
-    const known = this.#pending.get(id);
-    if (known?.firstSeq === firstSeq && tcp.payloadEnd === tcp.payloadOffset) {
-      return this.#voice.accept(packet.id, MARK_PENDING, out); // retransmission
-    }
-    if (known) this.#forget(id, known, out);
-    this.#judged.delete(id);
-    // The 5-tuple may be cached from an earlier connection; its verdict is not this one's.
-    out.push({ type: "flowDelete", key: flowKey(packet) });
     if (policy.spec.verify === "dns") return this.#allow(packet, byAddress(learned), out);
-
-    const flow = this.#open(id, firstSeq, learned, now, out);
-    if (tcp.payloadEnd > tcp.payloadOffset) return this.#payload(id, flow, packet, firstSeq, now, out); // TFO, RFC 7413
-    this.#voice.accept(packet.id, MARK_PENDING, out);
+    const start = seqAdd(tcp.seq, 1);
+    // Sent again: what was judged since stays.
+    const known = cached && cached.verdict !== "deny" && !cached.final && cached.judgedStart === start;
+    if (!known) this.#put(packet, { reason: Reason.PENDING }, "pending", 0, start, start, out);
+    // Data in the SYN (RFC 7413) is cut off, and sent again once the server has said where its stream begins.
+    const bare = tcp.payloadEnd > tcp.payloadOffset ? tcpWithoutPayload(bytes, ip, tcp) : undefined;
+    this.#voice.accept(packet.id, MARK_PENDING, out, bare);
   }
 
-  #open(id: string, firstSeq: number, learned: LearnedEntry | undefined, now: number, out: Command[]): PendingFlow {
+  /** What is known of the beginning of this connection, of which eBPF saw the SYN. */
+  #begun(id: string, cached: CachedFlow, packet: TcpPacket, now: number, out: Command[]): PendingFlow {
+    const known = this.#pending.get(id);
+    if (known?.firstSeq === cached.judgedStart) return known;
+    // An earlier connection on the same ports.
+    if (known) this.#forget(id, known, out);
+    this.#judged.delete(id);
     this.#makeRoom(out);
-    const stream = new StreamAssembler({
-      firstSeq,
-      maxBytes: this.#limits.helloBytes,
-      maxSegments: this.#limits.helloSegments,
-    });
+    const firstSeq = cached.judgedStart;
     const flow: PendingFlow = {
       firstSeq,
-      started: now,
-      helloStarted: undefined,
-      stream,
+      opened: cached.openedAt,
+      deadline: now + this.#limits.helloMs,
+      stream: new StreamAssembler({
+        firstSeq,
+        maxBytes: this.#limits.helloBytes,
+        maxSegments: this.#limits.helloSegments,
+      }),
       held: new HeldPackets(firstSeq),
-      learned,
+      learned: this.#learned.latest(packet.policy.id, packet.client, packet.ip.dst),
       last: undefined,
     };
     this.#pending.set(id, flow);
@@ -139,10 +135,8 @@ export class TcpFlows {
 
   #continue(id: string, flow: PendingFlow, packet: TcpPacket, now: number, out: Command[]): void {
     const { tcp } = packet;
-    if (tcp.payloadEnd === tcp.payloadOffset) {
-      // A reset or FIN may be forged or out of window: no state is lost by it.
-      return this.#voice.accept(packet.id, MARK_PENDING, out);
-    }
+    // A reset or FIN may be forged or out of window: no state is lost by it.
+    if (tcp.payloadEnd === tcp.payloadOffset) return this.#voice.accept(packet.id, MARK_PENDING, out);
     // The receiver would discard these (RFC 9293 3.10.7.4, RFC 5925, RFC 2385), so they must not decide.
     if ((tcp.flags & TcpFlag.ACK) === 0 || tcp.flags & (TcpFlag.SYN | TcpFlag.RST) || tcp.md5) {
       return this.#voice.discard(packet.id, Reason.MALFORMED, packet.bytes.length, out);
@@ -159,10 +153,6 @@ export class TcpFlows {
     // What lies beyond the bound (a request's body in the same packet) can't change the verdict; it waits with its packet.
     const room = Math.max(this.#limits.helloBytes - seqDiff(seq, flow.firstSeq), 0);
     const payload = bytes.subarray(tcp.payloadOffset, Math.min(tcp.payloadEnd, tcp.payloadOffset + room));
-    if (flow.helloStarted === undefined) {
-      flow.helloStarted = now;
-      this.#helloDeadlines.set(id, now + this.#limits.helloMs);
-    }
     const end = seqAdd(seq, tcp.payloadEnd - tcp.payloadOffset);
     switch (flow.stream.add(seq, payload)) {
       case "overlap-conflict":
@@ -223,7 +213,7 @@ export class TcpFlows {
         if (verify === "both") {
           const binding = this.#learned.binding(policy.id, client, ip.dst, name);
           // The flow began with its SYN: an expiry since then doesn't end it.
-          if (!binding || binding.expires <= flow.started) {
+          if (!binding || binding.expires <= flow.opened) {
             const why = { reason: Reason.NAME_IP_MISMATCH, name, rule: rule.rule, detail: mismatch(flow.learned) };
             return this.#denyFlow(id, flow, packet, why, now, out, true);
           }
@@ -247,8 +237,8 @@ export class TcpFlows {
     this.#judged.set(id, { start, bytes, why }, now);
     const held = flow.held.takeAll();
     this.#held -= held.length;
-    this.#remove(id);
-    this.#put(packet, why, "allow", FLOW_BY_HELLO, start, seqAdd(start, bytes.length), out);
+    this.#pending.delete(id);
+    this.#put(packet, why, "allow", FLOW_BY_HELLO | FLOW_CLIMBED, start, seqAdd(start, bytes.length), out);
     for (const one of held) this.#voice.accept(one, MARK_ALLOW, out);
     this.#voice.allowed(packet, why, out);
   }
@@ -274,7 +264,7 @@ export class TcpFlows {
       // Wholly behind the judged range: the kernel's entry was evicted, and this proves it.
       if (from >= judged.bytes.length) {
         const end = seqAdd(judged.start, judged.bytes.length);
-        this.#put(packet, judged.why, "allow", FLOW_BY_HELLO, judged.start, end, out);
+        this.#put(packet, judged.why, "allow", FLOW_BY_HELLO | FLOW_CLIMBED, judged.start, end, out);
       }
       return this.#voice.accept(packet.id, MARK_ALLOW, out);
     }
@@ -300,7 +290,7 @@ export class TcpFlows {
   }
 
   /** Nothing is known of the flow: after a restart, an eviction, or a forged packet. */
-  #midFlow(packet: TcpPacket, now: number, out: Command[]): void {
+  #midFlow(packet: TcpPacket, detail: string | undefined, now: number, out: Command[]): void {
     const { policy, client, ip } = packet;
     if (policy.spec.verify === "dns") {
       const learned = this.#learned.latest(policy.id, client, ip.dst);
@@ -308,7 +298,7 @@ export class TcpFlows {
         return this.#allow(packet, byAddress(learned), out);
       }
     }
-    const why = { reason: Reason.MID_FLOW };
+    const why = { reason: Reason.MID_FLOW, detail };
     this.#put(packet, why, "deny", 0, 0, 0, out);
     this.#voice.deny(packet, why, now, out);
   }
@@ -339,7 +329,7 @@ export class TcpFlows {
   #put(
     packet: ClientPacket,
     why: Why,
-    verdict: "allow" | "deny",
+    verdict: "pending" | "allow" | "deny",
     flags: number,
     judgedStart: number,
     judgedEnd: number,
@@ -373,37 +363,23 @@ export class TcpFlows {
     const held = flow.held.takeAll();
     for (const one of held) this.#voice.drop(one, out);
     this.#held -= held.length;
-    this.#remove(id);
-  }
-
-  #remove(id: string): void {
     this.#pending.delete(id);
-    this.#helloDeadlines.delete(id);
   }
 
-  /** Deny hellos whose time is over, forget flows that stayed silent. */
+  /** Deny the hellos whose time is over. */
   expire(now: number, out: Command[]): void {
-    for (const [id, deadline] of this.#helloDeadlines) {
-      if (deadline > now) break;
-      const flow = this.#pending.get(id);
-      const last = flow?.last;
-      if (flow && last) this.#denyFlow(id, flow, last as TcpPacket, { reason: Reason.HELLO_TIMEOUT }, now, out, true);
-      else if (flow) this.#forget(id, flow, out);
-      this.#helloDeadlines.delete(id);
-    }
     for (const [id, flow] of this.#pending) {
-      if (flow.started + this.#limits.pendingIdleMs > now) break;
-      this.#forget(id, flow, out);
+      if (flow.deadline > now) break;
+      // No `last`: only decoys came.
+      if (flow.last) this.#denyFlow(id, flow, flow.last, { reason: Reason.HELLO_TIMEOUT }, now, out, true);
+      else this.#forget(id, flow, out);
     }
     this.#judged.expire(now);
   }
 
   nextDeadline(): number | undefined {
-    const hello = first(this.#helloDeadlines.values());
-    const oldest = first(this.#pending.values());
-    const idle = oldest && oldest.started + this.#limits.pendingIdleMs;
-    if (hello === undefined) return idle;
-    return idle === undefined ? hello : Math.min(hello, idle);
+    for (const flow of this.#pending.values()) return flow.deadline;
+    return undefined;
   }
 
   /** Give every held packet its verdict: drop. */
@@ -434,9 +410,4 @@ function mismatch(learned: LearnedEntry | undefined): string | undefined {
 /** Keep the headers for a later reset, not the batch's buffer. */
 function withoutBuffer(packet: TcpPacket): TcpPacket {
   return { ...packet, bytes: Uint8Array.prototype.slice.call(packet.bytes, 0, packet.tcp.payloadEnd) };
-}
-
-function first<T>(values: Iterable<T>): T | undefined {
-  for (const value of values) return value;
-  return undefined;
 }

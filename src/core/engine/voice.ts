@@ -53,8 +53,9 @@ export class Voice {
     return this.#recent.size;
   }
 
-  accept(id: PacketId, mark: 2 | 3 | undefined, out: Command[]): void {
-    out.push({ type: "verdict", id, action: "accept", mark, bytes: undefined });
+  /** `bytes`: what goes on instead of the packet. */
+  accept(id: PacketId, mark: 2 | 3 | undefined, out: Command[], bytes?: Uint8Array): void {
+    out.push({ type: "verdict", id, action: "accept", mark, bytes });
   }
 
   drop(id: PacketId, out: Command[]): void {

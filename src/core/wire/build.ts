@@ -90,6 +90,24 @@ export function tcpReplyFor(ip: IpPacket, tcp: TcpSegment, payload: Uint8Array):
   return packet(ip.dst, ip.src, IpProto.TCP, segment, 16);
 }
 
+/** The same packet without its payload, with lengths and checksums to match. */
+export function tcpWithoutPayload(bytes: Uint8Array, ip: IpPacket, tcp: TcpSegment): Uint8Array {
+  const out = Uint8Array.prototype.slice.call(bytes, 0, tcp.payloadOffset);
+  const at = ip.payloadOffset;
+  if (ip.family === 4) {
+    const header = (u8(out, 0) & 15) * 4;
+    put16(out, 2, out.length);
+    put16(out, 10, 0);
+    put16(out, 10, checksumOf(sum(out, 0, header, 0)));
+  } else {
+    put16(out, 4, out.length - 40);
+  }
+  put16(out, at + 16, 0);
+  const pseudo = pseudoHeaderSum(ip.src, ip.dst, IpProto.TCP, out.length - at);
+  put16(out, at + 16, checksumOf(sum(out, at, out.length, pseudo)));
+  return out;
+}
+
 /** Sequence number behind the segment: SYN and FIN count as one byte each (RFC 9293 3.4). */
 export function segmentEnd(tcp: TcpSegment): number {
   const syn = (tcp.flags & TcpFlag.SYN) !== 0 ? 1 : 0;

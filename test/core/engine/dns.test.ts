@@ -264,7 +264,7 @@ describe("DNS over UDP", () => {
     );
     assert.equal(play.packet(reply, { towardsClient: true })[0], `learn www.x.io ${SITE6}`);
     const syn = tcp({ src: CLIENT6, dst: SITE6 }, { flags: "S" });
-    assert.deepEqual(play.packet(syn), ["flow delete", "accept 3 mark=pending"]);
+    assert.deepEqual(play.packet(syn), ["flow pending pending", "accept 3 mark=pending"]);
   });
 });
 

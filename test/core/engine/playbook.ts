@@ -3,10 +3,11 @@
  * Commands are written as short lines ("accept 1 mark=allow", "learn www.x.io 198.51.100.7") so that a mismatch reads as a diff.
  */
 import assert from "node:assert/strict";
-import { reasonName } from "../../../src/core/abi.generated.js";
-import type { Command } from "../../../src/core/engine/commands.js";
+import { FLOW_FINAL, reasonName } from "../../../src/core/abi.generated.js";
+import type { Command, FlowKey, FlowPutCommand } from "../../../src/core/engine/commands.js";
 import { Engine } from "../../../src/core/engine/engine.js";
 import type { ClientId, Event, Hook, PacketEvent, PacketId } from "../../../src/core/engine/events.js";
+import type { CachedFlow } from "../../../src/core/engine/flowState.js";
 import { defaultLimits, type EngineLimits } from "../../../src/core/engine/limits.js";
 import { formatAddr, parseAddr, type Addr } from "../../../src/core/net/address.js";
 import { compilePolicies } from "../../../src/core/policy/compile.js";
@@ -48,6 +49,8 @@ export class Playbook {
   /** Every command of the whole play. */
   readonly all: Command[] = [];
   now = 1_000_000;
+  /** What eBPF would have cached, by what the engine puts. */
+  readonly #kernel = new Map<string, CachedFlow>();
   #nextId = 0;
   /** Verdicts by packet id: each id must get exactly one. */
   readonly #verdicts = new Map<number, number>();
@@ -56,7 +59,11 @@ export class Playbook {
     const parsed = parsePolicy({ ...noFlags, ...flags });
     assert.ok(parsed.ok, parsed.ok ? "" : parsed.errors.join("\n"));
     const { policies } = compilePolicies([parsed.spec]);
-    this.engine = new Engine({ policies, limits: { ...defaultLimits, ...limits } });
+    this.engine = new Engine({
+      policies,
+      limits: { ...defaultLimits, ...limits },
+      lookupFlow: (key) => this.#kernel.get(JSON.stringify(key)),
+    });
   }
 
   get policy(): number {
@@ -91,12 +98,37 @@ export class Playbook {
     this.engine.handle(event, this.now, out);
     this.all.push(...out);
     for (const command of out) {
+      if (command.type === "flowPut") this.#put(command);
       if (command.type !== "verdict") continue;
       assert.ok(command.id <= this.#nextId, `verdict for packet ${command.id}, which was never given`);
       this.#verdicts.set(command.id, (this.#verdicts.get(command.id) ?? 0) + 1);
       assert.equal(this.#verdicts.get(command.id), 1, `second verdict for packet ${command.id}`);
     }
     return out.map(line);
+  }
+
+  /** The server acknowledges every SYN that passed. */
+  answer(): void {
+    for (const [key, flow] of this.#kernel) {
+      if (flow.verdict === "pending") this.#kernel.set(key, { ...flow, opened: true });
+    }
+  }
+
+  /** The kernel's table loses every flow. */
+  evict(): void {
+    this.#kernel.clear();
+  }
+
+  /** eBPF writes by itself. */
+  cache(key: FlowKey, flow: CachedFlow): void {
+    this.#kernel.set(JSON.stringify(key), flow);
+  }
+
+  #put(command: FlowPutCommand): void {
+    const { verdict, reason, flags, judgedStart, judgedEnd } = command;
+    const openedAt = verdict === "pending" ? this.now : 0;
+    const final = (flags & FLOW_FINAL) !== 0;
+    this.cache(command.key, { verdict, reason, final, opened: false, openedAt, judgedStart, judgedEnd });
   }
 
   /** Move the clock and tick. */
@@ -119,7 +151,7 @@ const MARKS = { 2: "pending", 3: "allow" } as const;
 function line(command: Command): string {
   switch (command.type) {
     case "verdict":
-      return `${command.action} ${command.id}${command.mark === undefined ? "" : ` mark=${MARKS[command.mark]}`}`;
+      return `${command.action} ${command.id}${command.mark === undefined ? "" : ` mark=${MARKS[command.mark]}`}${command.bytes ? " changed" : ""}`;
     case "learn":
       return `learn ${command.name} ${formatAddr(command.address)}${command.shared ? " shared" : ""}`;
     case "forget":
@@ -128,8 +160,6 @@ function line(command: Command): string {
       const judged = (command.judgedEnd - command.judgedStart) >>> 0;
       return `flow ${command.verdict} ${reasonName(command.reason)}${judged ? ` judged=${judged}` : ""}`;
     }
-    case "flowDelete":
-      return "flow delete";
     case "send":
       return `send ${describe(command.bytes)}`;
     case "decision":

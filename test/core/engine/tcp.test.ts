@@ -31,7 +31,9 @@ function learned(flags: Partial<PolicyFlags> = {}, limits: Partial<EngineLimits>
 
 /** Handshake: SYN (packet 1) with ISN 999; the first payload byte is 1000. */
 function opened(play: Playbook, ends = v4, dport = 443): Playbook {
-  assert.deepEqual(play.packet(tcp(ends, { seq: 999, flags: "S", dport })), ["flow delete", "accept 1 mark=pending"]);
+  const syn = tcp(ends, { seq: 999, flags: "S", dport });
+  assert.deepEqual(play.packet(syn), ["flow pending pending", "accept 1 mark=pending"]);
+  play.answer();
   return play;
 }
 
@@ -254,12 +256,36 @@ describe("verify both", () => {
     );
   });
 
-  it("inspects data in the SYN", () => {
-    assert.deepEqual(learned().packet(tcp(v4, { seq: 999, flags: "S" }, hello)), [
-      "flow delete",
-      ...allowedHello([1], hello),
+  it("cuts off data in the SYN, judges it when it comes again", () => {
+    for (const ends of [v4, v6]) {
+      const play = learned();
+      const lines = play.packet(tcp(ends, { seq: 999, flags: "S" }, evil));
+      assert.deepEqual(lines, ["flow pending pending", "accept 1 mark=pending changed"]);
+      const passed = play.all.find((one) => one.type === "verdict")!.bytes!;
+      assert.deepEqual(Buffer.from(passed), tcp(ends, { seq: 999, flags: "S" }));
+      play.answer();
+      assert.equal(play.packet(tcp(ends, { seq: 1000 }, evil))[2], "DENY name-denied www.evil.io");
+    }
+  });
+
+  it("judges nothing before the server has said where the stream begins", () => {
+    const play = learned();
+    play.packet(tcp(v4, { seq: 999, flags: "S" }));
+    assert.equal(play.packet(tcp(v4, { seq: 1000 }, hello))[2], "DENY mid-flow");
+    // A second SYN, which the server ignores, so that what it will read lies behind the judged range.
+    const moved = opened(learned());
+    assert.deepEqual(moved.packet(tcp(v4, { seq: 999 - hello.length, flags: "S" })), [
+      "flow pending pending",
+      "accept 2 mark=pending",
     ]);
-    assert.equal(learned().packet(tcp(v4, { seq: 999, flags: "S" }, evil))[3], "DENY name-denied www.evil.io");
+    assert.equal(moved.packet(tcp(v4, { seq: 1000 - hello.length }, hello))[2], "DENY mid-flow");
+    assert.deepEqual(moved.packet(tcp(v4, { seq: 1000 }, evil)), ["drop 4", "count mid-flow"]);
+  });
+
+  it("denies a SYN with FIN or RST", () => {
+    for (const flags of ["SF", "SR"]) {
+      assert.equal(learned().packet(tcp(v4, { seq: 999, flags }))[1], "DENY malformed");
+    }
   });
 
   it("accepts a retransmitted SYN, begins anew at another one", () => {
@@ -267,11 +293,11 @@ describe("verify both", () => {
     assert.deepEqual(play.packet(tcp(v4, { seq: 999, flags: "S" })), ["accept 2 mark=pending"]);
     play.packet(tcp(v4, { seq: 1000 }, hello.subarray(0, 10)));
     assert.deepEqual(play.packet(tcp(v4, { seq: 70_000, flags: "S" })), [
-      "drop 3",
-      "flow delete",
+      "flow pending pending",
       "accept 4 mark=pending",
     ]);
-    assert.deepEqual(play.packet(tcp(v4, { seq: 70_001 }, hello)), allowedHello([5], hello));
+    play.answer();
+    assert.deepEqual(play.packet(tcp(v4, { seq: 70_001 }, hello)), ["drop 3", ...allowedHello([5], hello)]);
     play.finish();
   });
 
@@ -296,7 +322,7 @@ describe("verify both", () => {
       `send rst to ${CLIENT}`,
       `send rst to ${SITE}`,
     ]);
-    assert.equal(play.packet(tcp(v4, { seq: 1000 }, hello))[2], "DENY mid-flow");
+    assert.deepEqual(play.packet(tcp(v4, { seq: 1000 }, hello)), ["drop 6", "count rewritten"]);
   });
 
   it("denies the middle of a flow that it has not seen begin", () => {
@@ -311,6 +337,7 @@ describe("verify both", () => {
   it("puts an evicted flow back while its judged bytes are remembered", () => {
     const play = opened(learned());
     play.packet(tcp(v4, { seq: 1000 }, hello));
+    play.evict();
     const later = tcp(v4, { seq: 1000 + hello.length }, Buffer.from("application data"));
     assert.deepEqual(play.packet(later), [`flow allow allow-name judged=${hello.length}`, "accept 3 mark=allow"]);
   });
@@ -372,7 +399,6 @@ describe("verify sni", () => {
 describe("verify dns", () => {
   it("decides by the address alone, also in the middle of a flow", () => {
     assert.deepEqual(learned({ verify: "dns" }).packet(tcp(v4, { seq: 999, flags: "S" })), [
-      "flow delete",
       "flow allow allow-address",
       "accept 1 mark=allow",
       "ALLOW allow-address www.x.io",
@@ -393,6 +419,58 @@ describe("verify dns", () => {
       learned({ verify: "dns" }).packet(tcp({ src: CLIENT, dst: "198.51.100.8" }, { flags: "S" }))[1],
       "DENY unlearned",
     );
+  });
+});
+
+describe("what eBPF judged", () => {
+  const key = { policy: 1, src: addr(CLIENT), dst: addr(SITE), proto: 6, sport: 40_000, dport: 443 };
+  const judgedEnd = 1000 + hello.length;
+  const allowed = {
+    verdict: "allow",
+    reason: 5,
+    final: false,
+    opened: true,
+    openedAt: 0,
+    judgedStart: 1000,
+    judgedEnd,
+  } as const;
+
+  it("is revoked when its beginning comes in other pieces, until the server has acknowledged it", () => {
+    const play = learned();
+    play.cache(key, allowed);
+    const lines = play.packet(tcp(v4, { seq: 1001 }, evil.subarray(1)));
+    assert.deepEqual(lines, [
+      "flow deny rewritten",
+      "drop 1",
+      "DENY rewritten",
+      `send rst to ${CLIENT}`,
+      `send rst to ${SITE}`,
+    ]);
+    const final = learned();
+    final.cache(key, { ...allowed, final: true });
+    assert.deepEqual(final.packet(tcp(v4, { seq: 1001 }, hello.subarray(1))), ["accept 1 mark=allow"]);
+  });
+
+  it("while this engine held a part of it: the part is dropped, the flow revoked", () => {
+    const play = opened(learned());
+    assert.deepEqual(play.packet(tcp(v4, { seq: 1000 }, evil.subarray(0, 20))), []);
+    play.cache(key, allowed);
+    assert.deepEqual(play.packet(tcp(v4, { seq: 1020 }, evil.subarray(20))).slice(0, 3), [
+      "drop 2",
+      "flow deny rewritten",
+      "drop 3",
+    ]);
+    play.finish();
+  });
+
+  it("counts a binding's time from the SYN", () => {
+    const play = opened(learned());
+    play.now += 300_001;
+    assert.equal(play.packet(tcp(v4, { seq: 1000 }, hello)).at(-1), "ALLOW allow-name www.x.io");
+    const late = learned();
+    late.now += 300_001;
+    late.cache(key, { ...allowed, verdict: "pending", openedAt: late.now, judgedEnd: 1000 });
+    assert.equal(late.packet(tcp(v4, { seq: 1000 }, hello))[2], "DENY name-ip-mismatch www.x.io");
   });
 });
 
@@ -433,13 +511,18 @@ describe("bounds", () => {
 
   it("evicts the oldest undecided flow when the table is full", () => {
     const play = opened(learned({}, { pendingFlows: 1 }));
-    assert.deepEqual(play.packet(tcp(v4, { sport: 40_001, seq: 999, flags: "S" })), [
-      "flow delete",
-      "count overload",
-      "accept 2 mark=pending",
-    ]);
-    assert.equal(play.packet(tcp(v4, { seq: 1000 }, hello))[2], "DENY mid-flow");
+    play.packet(tcp(v4, { sport: 40_001, seq: 999, flags: "S" }));
+    play.answer();
+    assert.deepEqual(play.packet(tcp(v4, { seq: 1000 }, hello.subarray(0, 9))), []);
+    const other = tcp(v4, { sport: 40_001, seq: 1000 }, hello.subarray(0, 9));
+    assert.deepEqual(play.packet(other), ["count overload", "drop 3"]);
     assert.equal(play.engine.stats().pendingEvicted, 1);
+    // Never acknowledged, so it comes again, and the flow begins anew.
+    assert.deepEqual(play.packet(tcp(v4, { seq: 1000 }, hello)), [
+      "count overload",
+      "drop 4",
+      ...allowedHello([5], hello),
+    ]);
   });
 
   it("writes one line for a denied flow, however often it is sent again", () => {
@@ -474,7 +557,7 @@ describe("bounds", () => {
 });
 
 describe("decisions of the kernel", () => {
-  const event = (verdict: "allow" | "deny", bytes: Uint8Array) =>
+  const event = (verdict: "allow" | "deny", bytes: Uint8Array, name?: string) =>
     ({
       type: "kernelDecision",
       verdict,
@@ -483,6 +566,7 @@ describe("decisions of the kernel", () => {
       policy: 1,
       client: CLIENT_ID,
       ifindexIn: 2,
+      name,
       bytes,
       wireLength: bytes.length,
     }) as const;
@@ -507,6 +591,8 @@ describe("decisions of the kernel", () => {
     ]);
     assert.deepEqual(play.event(event("deny", tcp(v4, { flags: "R" }))), ["DENY unlearned www.x.io"]);
     assert.deepEqual(play.event(event("allow", tcp(v4, { flags: "S" }))), ["ALLOW unlearned www.x.io"]);
+    // The name that eBPF read counts, not the one that the address was learned for last.
+    assert.deepEqual(play.event(event("allow", tcp(v4, {}, hello), "a.y.io")), ["ALLOW unlearned a.y.io"]);
   });
 });
 
