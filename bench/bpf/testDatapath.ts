@@ -1,7 +1,7 @@
 /** The gateway's own datapath (src/edge/datapath.ts) with a policy of any size, attached to nothing: packets come from BPF_PROG_TEST_RUN. */
 import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
-import { ClientBy, FLOW_FINAL, Reason, Verdict } from "../../src/core/abi.generated.js";
+import { ClientBy, FLOW_FINAL, FLOW_OPENED, Reason, Verdict } from "../../src/core/abi.generated.js";
 import { NameHasher } from "../../src/core/names/hash.js";
 import { addrFromBytes, parseAddr, type Addr } from "../../src/core/net/address.js";
 import { compilePolicies } from "../../src/core/policy/compile.js";
@@ -81,10 +81,28 @@ export class TestDatapath {
   learn(name: string, address: Addr): void {
     const expires = monotonicMs() + 3_600_000;
     this.maps.learn({
-      ...{ type: "learn", policy, address, name, chain: [name], rule: 1, ports: 0, expires, addressExpires: expires },
+      ...{
+        type: "learn",
+        policy,
+        address,
+        name,
+        chain: [name],
+        rule: 1,
+        ports: 0,
+        addressPorts: 0,
+        expires,
+        addressExpires: expires,
+      },
       client: clientOf(ClientBy.MAC, this.#lan, Buffer.alloc(0), true, ...macWords(clientMac))!,
       shared: false,
     });
+  }
+
+  /** Store a flow to port 443 whose SYN the server has answered; its first byte has sequence number `start`. */
+  openFlow(dst: Addr, sport: number, start: number): void {
+    const key = { policy, src: clients[dst.length as 4 | 16], dst, sport, dport: 443, proto: 6 };
+    const pending = { rule: 1, flags: FLOW_OPENED, judgedStart: start, judgedEnd: start };
+    this.maps.flowPut({ type: "flowPut", key, verdict: "pending", reason: Reason.PENDING, ...pending }, monotonicMs());
   }
 
   /** Store flow number `number`: allowed and final, with an address and a port of its own. */

@@ -125,18 +125,13 @@ export const decisions: readonly Operation[] = [
 /** What a queued packet costs from the batch's memory to its commands, everything but carrying them out. */
 export const enginePaths: readonly Operation[] = [
   {
-    name: "engine-syn",
-    what: "SYN of a new TLS connection, and its end",
-    make: (): Times => new EngineLoop().syns(),
-  },
-  {
     name: "engine-connection",
-    what: "new TLS connection: SYN and ClientHello in one packet",
+    what: "new TLS connection: ClientHello in one packet",
     make: (): Times => new EngineLoop().connections(1),
   },
   {
     name: "engine-connection-split",
-    what: "new TLS connection: SYN and ClientHello in two packets",
+    what: "new TLS connection: ClientHello in two packets",
     make: (): Times => new EngineLoop().connections(2),
   },
   { name: "engine-dns", what: "DNS query and answer, learned again", make: () => new EngineLoop().lookups() },

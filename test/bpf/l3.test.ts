@@ -71,7 +71,7 @@ test("classify on a LAN interface without Ethernet", async () => {
   const syn = (src: string, dst: string, extra = {}) =>
     ip({ src, dst, proto: PROTO.TCP, body: tcp({ dport: 443, flags: TCP.SYN }), ...extra });
   assert.deepEqual(await come(syn("10.5.0.10", "198.51.100.7")), { "allow-cidr": 1 });
-  assert.deepEqual(await come(syn("10.5.0.10", "198.51.100.8")), { inspect: 1 });
+  assert.deepEqual(await come(syn("10.5.0.10", "198.51.100.8")), { pending: 1 });
   assert.deepEqual(await come(syn("10.5.0.11", "198.51.100.8")), { unlearned: 1 });
   assert.deepEqual(await come(syn("fd00:5::10", "2001:db8:1::7")), { "allow-cidr": 1 });
   const extensions = [optionsHeader(60)];

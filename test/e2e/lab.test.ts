@@ -36,7 +36,8 @@ describe("lab: every server answers by plain forwarding", () => {
     ] as const) {
       const { stdout } = await run(["ip", "netns", "pids", ns.name]);
       const running = stdout.trim().split("\n").map((pid) => readlinkSync(`/proc/${pid}/exe`)); // prettier-ignore
-      for (const program of programs) assert.ok(running.includes(join(lab.folder, program)), `${program}: ${running.join(" ")}`);
+      for (const program of programs)
+        assert.ok(running.includes(join(lab.folder, program)), `${program}: ${running.join(" ")}`);
     }
   });
 
