@@ -71,7 +71,7 @@ function growth(scenario: ScenarioInfo, rows: readonly Row[], style: Style): Plo
   const drawn = rows.filter((row) => row.x !== undefined && row.median !== null && row.median > 0);
   const oneSystem = new Set(drawn.map(({ system }) => system)).size === 1;
   // Several systems: a panel for each metric. One alone: what grows by the same thing and has the same unit stands side by side.
-  const key = (row: Row) => `${oneSystem ? "" : row.metric}\0${row.unit}\0${thing(row.point)}`;
+  const key = (row: Row) => `${oneSystem ? "" : row.metric}\0${row.unit}\0${thing(row.point).replace(/s$/, "")}`;
   const panels: LinePanel[] = [];
   for (const [, all] of groupBy(drawn, key)) {
     const lines = [...groupBy(all, ({ metric, system }) => (oneSystem ? metric : system))].flatMap(
@@ -82,7 +82,7 @@ function growth(scenario: ScenarioInfo, rows: readonly Row[], style: Style): Plo
         return [{ label, colour: oneSystem ? i : style.colourOf(name), points }];
       },
     );
-    const { metric, unit, better, point } = all[0]!;
+    const { metric, unit, better, point } = all.at(-1)!;
     const heading = `${oneSystem && lines.length > 1 ? scenario.title : metric} (${better} is better)`;
     for (let at = 0; at < lines.length; at += MOST_LINES) {
       const part = lines.slice(at, at + MOST_LINES);

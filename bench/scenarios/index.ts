@@ -6,8 +6,10 @@ import { denial } from "./denial.js";
 import { dns } from "./dns.js";
 import { ebpf } from "./ebpf.js";
 import { firstByte } from "./firstByte.js";
+import { growth } from "./growth.js";
 import { interference } from "./interference.js";
 import { packets } from "./packets.js";
+import { startup } from "./startup.js";
 import { throughput } from "./throughput.js";
 
 export const scenarios: readonly Scenario[] = [
@@ -19,5 +21,7 @@ export const scenarios: readonly Scenario[] = [
   denial,
   ebpf,
   core,
+  growth,
   interference,
+  startup,
 ];
