@@ -66,7 +66,8 @@ export function formatStatus(status: GatewayStatus): string[] {
     ),
     "counters:",
     ...status.counters.map((one) => `  ${one.reason.padEnd(18)} ${String(one.packets).padStart(12)} packets`),
-    `learned names: ${status.learned.total}`,
+    ...losses(status),
+    `learned names: ${status.learned.total} of ${status.sizes.names}, ${status.engine.learnedEvicted} forgotten for lack of room`,
     ...status.learned.entries.map(
       (one) =>
         `  ${one.client}  ${one.chain.length > 1 ? one.chain.join(" -> ") : one.name} = ${one.address}  ` +
@@ -76,4 +77,21 @@ export function formatStatus(status: GatewayStatus): string[] {
   const hidden = status.learned.total - status.learned.entries.length;
   if (hidden > 0) out.push(`  ... and ${hidden} more (--learned N)`);
   return out;
+}
+
+/** What was lost, if anything was: nothing to say is the rule. */
+function losses(status: GatewayStatus): string[] {
+  const { engine, runner, journal, log } = status;
+  const all: readonly (readonly [number, string])[] = [
+    [engine.pendingEvicted, "undecided flows denied for lack of room"],
+    [runner.mapFull, "entries that found no room in the kernel's maps"],
+    [runner.exceptions, "internal errors"],
+    [runner.overdue, "packets held for too long"],
+    [runner.sendErrors, "resets and refusals that could not be sent"],
+    [journal.lost, "learned names that a restart won't know"],
+    [log.suppressed, "decisions beyond the log's 1,000 a second"],
+    [log.dropped, "log lines that nobody read"],
+  ];
+  const some = all.filter(([count]) => count > 0);
+  return some.length === 0 ? [] : ["losses:", ...some.map(([count, what]) => `  ${count} ${what}`)];
 }

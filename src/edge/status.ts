@@ -14,6 +14,7 @@ import type { Gateway } from "./gateway.js";
 import { rulesStatus } from "./iptables.js";
 import type { JournalStats } from "./journal.js";
 import type { LogStats } from "./log.js";
+import type { Sizes } from "./options.js";
 import { formatMask } from "./options.js";
 
 export interface GatewayStatus {
@@ -37,6 +38,8 @@ export interface GatewayStatus {
   readonly learned: { readonly total: number; readonly entries: readonly LearnedStatus[] };
   /** Kernel's and user space's together; reasons that never happened are left out. */
   readonly counters: readonly CounterStatus[];
+  /** Room in the maps. */
+  readonly sizes: Sizes;
   readonly generation: number;
   readonly adoptedFlows: boolean;
   readonly engine: EngineStats;
@@ -96,6 +99,7 @@ export async function gatewayStatus(gateway: Gateway, logStats: LogStats, learne
     rules: spec.rules.map((rule) => rule.text),
     attached: datapath.attachments.list(),
     attachMode: plan.attachMode,
+    sizes: options.sizes,
     iptables: options.iptables ? (await rulesStatus(options.name)).state : null,
     queues: queues.map((queue) => ({ queue: queue.queue, depth: depths.get(queue.queue) ?? -1, ...queue.stats() })),
     learned: learnedStatus(gateway, learned),

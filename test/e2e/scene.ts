@@ -27,10 +27,12 @@ export function scene(
     made.gateway = await Gateway.start(made.lab, options);
   });
   after(async () => {
+    // One that could not be started leaves a lab that must go, too, or its processes keep this one alive.
+    const { lab, gateway } = made as Partial<Scene>;
     // The gateway's own way out is part of what is tested.
-    const code = made.gateway.daemon.ended ? 0 : await made.gateway.stop();
-    made.lab.close();
-    assert.equal(code, 0, `the gateway's end: ${made.gateway.daemon.stderr}`);
+    const code = !gateway || gateway.daemon.ended ? 0 : await gateway.stop();
+    lab?.close();
+    assert.equal(code, 0, `the gateway's end: ${gateway?.daemon.stderr}`);
   });
   return made;
 }
