@@ -1,7 +1,7 @@
 /** The load programs of bench/load, run inside a lab. */
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { Namespace } from "../test/lab/namespace.js";
 import type { Daemon } from "../test/lab/process.js";
 import { until } from "../test/lab/process.js";
@@ -138,10 +138,21 @@ export async function ask(lab: BenchLab, options: AskOptions): Promise<AskResult
   return report(lab.client, "ask", [resolver, name, type, String(count), ...words], 20_000);
 }
 
-/** Bits a second of TCP streams from the client, as the server received them. */
+/** Bits a second of TCP streams from the client, as the server received them. iperf3 knows whole seconds only: half a one would never end. */
 export async function iperf(lab: BenchLab, seconds: number, flows = 1, address: string = server.base): Promise<number> {
-  const argv = ["iperf3", "-J", "-c", address, "-t", String(seconds), "-O", "0.3", "-P", String(flows)];
-  const text = await lab.client.must([...argv, "--connect-timeout", "2000"], { timeoutMs: seconds * 1_000 + 10_000 });
+  const argv = [
+    "iperf3",
+    "-J",
+    "-c",
+    address,
+    "-t",
+    String(Math.max(1, Math.round(seconds))),
+    "-O",
+    "0.3",
+    "-P",
+    String(flows),
+  ];
+  const text = await output(lab.client, [...argv, "--connect-timeout", "2000"], seconds * 1_000);
   const said = JSON.parse(text) as { error?: string; end?: { sum_received?: { bits_per_second: number } } };
   if (said.error !== undefined || !said.end?.sum_received) throw new Error(`iperf3: ${said.error ?? text}`);
   return said.end.sum_received.bits_per_second;
@@ -216,9 +227,21 @@ export async function ready(daemon: Daemon, timeoutMs = 5_000): Promise<Daemon> 
   return daemon;
 }
 
-/** Run a load program to its end; what it printed. Ten seconds after its time it is killed, and that throws. */
+/** Run a load program to its end; what it printed. */
 async function report<T>(ns: Namespace, program: string, argv: readonly string[], ms: number): Promise<T> {
-  return JSON.parse(await ns.must([join(buildFolder, program), ...argv], { timeoutMs: ms + 10_000 })) as T;
+  return JSON.parse(await output(ns, [join(buildFolder, program), ...argv], ms)) as T;
+}
+
+/** What a program that takes `ms` prints. Ten seconds after its time it is killed, and that throws, as an exit code does. */
+async function output(ns: Namespace, argv: readonly string[], ms: number): Promise<string> {
+  const out = await ns.run(argv, { timeoutMs: ms + 10_000 });
+  const program = basename(argv[0]!);
+  if (out.timedOut) throw new Error(`${program}: not done within ${(ms + 10_000) / 1_000} s`);
+  // iperf3 says in its report what was wrong.
+  if (out.code !== 0 && !out.stdout.includes('"error"')) {
+    throw new Error(`${program}: ${out.stderr.trim() || `exit ${out.code ?? out.signal}`}`);
+  }
+  return out.stdout;
 }
 
 function wordsOf(values: Readonly<Record<string, number | undefined>>): string[] {

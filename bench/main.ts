@@ -1,10 +1,13 @@
 /** `npm run bench`: l7egg, plain forwarding and the peers, measured side by side in one run. See docs/benchmarks.md. */
 import { LabKeeper } from "./harness/labs.js";
 import { readOptions, type BenchOptions } from "./harness/options.js";
-import type { Results } from "./harness/results.js";
+import type { Results, SystemInfo } from "./harness/results.js";
 import { runScenarios } from "./harness/run.js";
+import type { System } from "./harness/types.js";
 import { buildLoad } from "./load.js";
-import { describeMachine } from "./report/machine.js";
+import { writeResults } from "./report/files.js";
+import { describeMachine, renderMachine } from "./report/machine.js";
+import { renderTables } from "./report/table.js";
 import { scenarios } from "./scenarios/index.js";
 import { systems } from "./systems/index.js";
 
@@ -28,15 +31,14 @@ async function main(words: readonly string[]): Promise<number> {
 
 async function measure(options: BenchOptions, words: readonly string[]): Promise<number> {
   const machine = describeMachine();
+  process.stdout.write(`${renderMachine(machine)}\n`);
   buildLoad();
   const begun = performance.now();
-  const progress = (text: string) => {
-    const seconds = Math.round((performance.now() - begun) / 1_000);
-    process.stderr.write(`${String(seconds).padStart(4)} s  ${text}\n`);
-  };
+  const seconds = () => (performance.now() - begun) / 1_000;
+  const progress = (text: string) => process.stderr.write(`${seconds().toFixed(0).padStart(4)} s  ${text}\n`);
   const chosen = systems.filter(({ name }) => name === "plain" || options.systems.includes(name));
-  const labs = new LabKeeper();
   const wanted = scenarios.filter(({ name }) => options.scenarios.includes(name));
+  const labs = new LabKeeper();
   const findings = await runScenarios(wanted, chosen, labs, options, progress);
   await labs.release();
   const results: Results = {
@@ -46,17 +48,26 @@ async function measure(options: BenchOptions, words: readonly string[]): Promise
     machine,
     quick: options.quick,
     rounds: options.rounds,
-    seconds: (performance.now() - begun) / 1_000,
-    systems: chosen.map((system) => ({
-      name: system.name,
-      title: system.title,
-      fair: system.fair,
-      version: system.version(),
-    })),
+    seconds: seconds(),
+    systems: [...chosen.map(infoOf), ...(wanted.some(({ needs }) => needs === "network") ? [generators] : [])],
     ...findings,
   };
-  process.stdout.write(JSON.stringify(results, undefined, 2) + "\n");
+  process.stdout.write(`${renderTables(results)}\n`);
+  for (const file of writeResults(results, options.out)) process.stdout.write(`written: ${file}\n`);
   return findings.scenarios.some(({ error }) => error !== undefined) ? 1 : 0;
+}
+
+/** What stands in the place of a system where only the load generators are measured. */
+const generators: SystemInfo = {
+  name: "direct",
+  title: "load generators alone",
+  fair: "Client and server with one cable between them: more than this no system can reach.",
+  version: "bench/load",
+};
+
+function infoOf(system: System): SystemInfo {
+  const { name, title, fair, gap } = system;
+  return { name, title, fair: gap === undefined ? fair : `${fair} Gap: it ${gap}.`, version: system.version() };
 }
 
 function listing(): string {

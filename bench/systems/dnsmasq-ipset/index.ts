@@ -9,7 +9,7 @@ export const dnsmasqIpset: System = {
   title: "dnsmasq + ipset + iptables",
   fair: "bench/systems/dnsmasq-ipset: hash sets for names and networks, known connections first (conntrack), one rule more. Clients ask dnsmasq, which needs no interception; no cache, no log.",
   ways: ["cidr", "dns"],
-  gap: "looks at no name on the wire; what one client asked for is open to all, and stays open",
+  gap: "looks at no name on the wire, and what one client has asked for stays open to all",
   version: () =>
     `${versionOf("dnsmasq", ["-v"]).replace(/ {2}Copyright.*/, "")}, ${versionOf("ipset", ["-v"]).split(",")[0]!}`,
   start: async (lab, workload) => {

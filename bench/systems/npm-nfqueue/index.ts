@@ -11,7 +11,7 @@ export const npmNfqueue: System = {
   title: "npm nfqueue, SNI filter",
   fair: "bench/systems/npm-nfqueue/filter.cjs: only what goes from clients to port 443 is queued; answers are not. A decided flow costs one look into a Map; the package can't set marks, so its packets go on being queued.",
   ways: ["sni"],
-  gap: "a hello in pieces is denied; never compares the name with the address",
+  gap: "denies a hello in pieces, and never compares the name with the address",
   version: () => {
     const manifest = readFileSync(join(root, "bench/package.json"), "utf8");
     const version = (JSON.parse(manifest) as { dependencies: Record<string, string> }).dependencies["nfqueue"];

@@ -1,0 +1,54 @@
+/** A row as the cells of a table, the same on the terminal and in Markdown. */
+import type { Results } from "../harness/results.js";
+import type { Distribution, Row } from "../harness/types.js";
+import { short } from "../stats.js";
+import { bestPeer, ratiosOf, titleOf, type Group } from "./groups.js";
+
+export interface CellTable {
+  readonly head: readonly string[];
+  readonly lines: readonly (readonly string[])[];
+  /** Below the table. */
+  readonly remarks: readonly string[];
+}
+
+/** Columns that no row of the group fills are left out. */
+export function cellsOf(results: Pick<Results, "systems">, group: Group): CellTable {
+  const peer = bestPeer(group);
+  const name = (system: string) => titleOf(results, system);
+  const columns: readonly (readonly [string, (row: Row) => string])[] = [
+    ["", (row) => name(row.system)],
+    [group.unit, (row) => figure(row.median!, group.unit)],
+    ["range", (row) => (row.samples.length > 1 ? row.spread!.map((one) => figure(one, group.unit)).join(" – ") : "")],
+    ["× plain", (row) => ratio(ratiosOf(row, group).plain)],
+    ["× best peer", (row) => (row === peer ? "best peer" : ratio(ratiosOf(row, group).peer))],
+    ["µs p50 / p99 / p99.9", (row) => latencyText(row.latency)],
+    ["CPU µs each", (row) => (row.cpuUsPerUnit === undefined ? "" : row.cpuUsPerUnit.toFixed(1))],
+    ["peak MiB", (row) => (row.peakRssKiB === undefined ? "" : (row.peakRssKiB / 1_024).toFixed(0))],
+    ["note", (row) => row.note ?? ""],
+  ];
+  const shown = columns.filter(([, cell], at) => at < 2 || group.rows.some((row) => cell(row) !== ""));
+  return {
+    head: shown.map(([title]) => title),
+    lines: group.rows.map((row) => shown.map(([, cell]) => cell(row))),
+    remarks: group.missing.map(({ reason, systems }) => `${systems.map(name).join(", ")}: ${reason}`),
+  };
+}
+
+/** Times stay as they are up to a million: "231 k ns" would help nobody. */
+function figure(value: number, unit: string): string {
+  if (!/^[µnm]s$/.test(unit) || value >= 1e6) return short(value);
+  return value >= 1_000 ? Math.round(value).toLocaleString("en") : short(value);
+}
+
+function ratio(value: number | undefined): string {
+  if (value === undefined) return "";
+  return value >= 100 ? value.toFixed(0) : value.toFixed(value >= 10 ? 1 : 2);
+}
+
+function latencyText(latency: Distribution | undefined): string {
+  if (!latency) return "";
+  const at = (percentile: number) => latency.find(([one]) => one === percentile)?.[1];
+  const values = [at(50), at(99), at(99.9)];
+  if (values.some((value) => value === undefined)) return "";
+  return values.map((value) => Math.round(value!).toLocaleString("en")).join(" / ");
+}

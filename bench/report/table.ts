@@ -1,0 +1,43 @@
+/** The results on the terminal. */
+import Table from "cli-table3";
+import type { Results, ScenarioInfo } from "../harness/results.js";
+import { cellsOf } from "./cells.js";
+import { groupsOf, type Group } from "./groups.js";
+
+export function renderTables(results: Results): string {
+  return results.scenarios.map((scenario) => renderScenario(results, scenario)).join("\n");
+}
+
+function renderScenario(results: Results, scenario: ScenarioInfo): string {
+  const { letter, title, how, error, name } = scenario;
+  const head = `\n(${letter}) ${title}\n${wrapped(how, "    ")}\n`;
+  if (error !== undefined) return `${head}    NOT MEASURED: ${error}\n`;
+  const groups = groupsOf(results.rows.filter((row) => row.scenario === name));
+  return head + groups.map((group) => renderGroup(results, group)).join("");
+}
+
+function renderGroup(results: Results, group: Group): string {
+  const { head, lines, remarks } = cellsOf(results, group);
+  const title = `${group.metric}: ${group.point} (${group.better} is better)\n`;
+  const table = new Table({
+    head: [...head],
+    style: { head: [], border: [], compact: true },
+    wordWrap: true,
+    colWidths: head.map((column) => (column === "note" ? 36 : null)),
+    colAligns: head.map((column, at) => (at === 0 || column === "note" ? "left" : "right")),
+  });
+  for (const line of lines) table.push([...line]);
+  const shown = lines.length > 0 ? `${table.toString()}\n` : "";
+  return `\n${title}${shown}${remarks.map((remark) => wrapped(`no figure for ${remark}`, "    ") + "\n").join("")}`;
+}
+
+/** Lines of at most 140 characters, each with the indent. */
+function wrapped(text: string, indent: string): string {
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + word.length < 140) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(indent + word);
+  }
+  return lines.join("\n");
+}
