@@ -12,8 +12,8 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { stopHanging } from "./stop-hanging.js";
 
-/** Folders whose tests need the machine for themselves. */
-const serialFolders = ["test/e2e"];
+/** Tests that need the machine for themselves. */
+const serial = ["test/e2e/", "test/bench/quick.test.ts"];
 /** Seconds for one file: some four times what the slowest takes. A test that hangs must not hang the whole run. */
 const fileTimeout = "360";
 
@@ -42,7 +42,7 @@ if (files.length === 0) {
 /** The runner's events of both phases; the totals that end each phase are added up and come last. */
 async function* report(all: readonly string[]): AsyncGenerator<RunnerEvent> {
   const totals = new Map<string, number>();
-  const isSerial = (file: string) => serialFolders.some((folder) => relative(root, file).startsWith(`${folder}/`));
+  const isSerial = (file: string) => serial.some((path) => relative(root, file).startsWith(path));
   const phases = [
     { files: all.filter((file) => !isSerial(file)), concurrency: availableParallelism() },
     { files: all.filter(isSerial), concurrency: 1 },
