@@ -159,7 +159,9 @@ async function both(lab: BenchLab, context: Context): Promise<Row[]> {
     return `${stored.toLocaleString("en")} flows in the table${lost}`;
   });
   const { samples, note } = measured!;
-  rows.push(row({ ...head, point: `${text} names, at least ${text} flows` }, samples, note === undefined ? {} : { note }));
+  rows.push(
+    row({ ...head, point: `${text} names, at least ${text} flows` }, samples, note === undefined ? {} : { note }),
+  );
   await subject.stop();
   return rows;
 }
