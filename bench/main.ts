@@ -11,6 +11,14 @@ import { renderTables } from "./report/table.js";
 import { scenarios } from "./scenarios/index.js";
 import { systems } from "./systems/index.js";
 
+/** What stands in the place of a system where only the load generators are measured. */
+const generators: SystemInfo = {
+  name: "direct",
+  title: "load generators alone",
+  fair: "Client and server with one cable between them: more than this no system can reach.",
+  version: "bench/load",
+};
+
 process.exitCode = await main(process.argv.slice(2));
 
 /** 0: measured; 1: a scenario failed as a whole; 2: bad arguments, or not root. */
@@ -56,14 +64,6 @@ async function measure(options: BenchOptions, words: readonly string[]): Promise
   for (const file of writeResults(results, options.out)) process.stdout.write(`written: ${file}\n`);
   return findings.scenarios.some(({ error }) => error !== undefined) ? 1 : 0;
 }
-
-/** What stands in the place of a system where only the load generators are measured. */
-const generators: SystemInfo = {
-  name: "direct",
-  title: "load generators alone",
-  fair: "Client and server with one cable between them: more than this no system can reach.",
-  version: "bench/load",
-};
 
 function infoOf(system: System): SystemInfo {
   const { name, title, fair, gap } = system;

@@ -61,12 +61,23 @@ bench_needs="
   libnetfilter-queue-dev  /usr/include/libnetfilter_queue/libnetfilter_queue.h
   python3                 python3
 "
+# The peers and load generators of `npm run bench`: what a distribution doesn't have is left out, and the peer's line in the report says so.
+peer_needs="
+  squid-openssl   squid
+  sniproxy        sniproxy
+  haproxy         haproxy
+  ipset           ipset
+  opensnitch      opensnitchd
+  dnsperf         dnsperf
+  nghttp2-client  h2load
+"
 # Services that the packages above bring. What we install is for our own namespaces: it must neither start now nor at the next boot.
 services_of() {
   case $1 in
     openssh-server) echo ssh.service ssh.socket ;;
     unbound) echo unbound.service unbound-resolvconf.service ;;
-    nginx | iperf3) echo "$1.service" ;;
+    nginx | iperf3 | haproxy | sniproxy | opensnitch) echo "$1.service" ;;
+    squid-openssl) echo squid.service ;;
   esac
 }
 
@@ -94,6 +105,7 @@ main() {
   trap 'exit 143' TERM HUP
 
   system_packages "$mode"
+  if [ "$mode" = bench ]; then peer_packages; fi
   # Once more, for the PATH of the command behind --: the look above was in a subshell.
   find_bpftool || true
   npm_packages
@@ -140,6 +152,26 @@ system_packages() {
   step "system packages: $missing" install_packages $missing
   missing=$(missing_of "$needs")
   [ -z "$missing" ] || refuse "installed, but what they should hold is still not there: $missing"
+}
+
+# Those that are missing and that this distribution has. Asked once: what it hasn't got today it won't have tomorrow.
+peer_packages() {
+  local missing
+  missing=$(missing_of "$peer_needs")
+  [ -n "$missing" ] && [ "$missing" != "$(cat "$work/peers.missing" 2>/dev/null)" ] || return 0
+  command -v apt-get >/dev/null && [ -e /etc/debian_version ] || return 0
+  step "yardsticks, as far as this distribution has them: $missing" install_available $missing
+  missing_of "$peer_needs" >"$work/peers.missing"
+}
+
+install_available() {
+  local package some=()
+  apt-get -q -y -o DPkg::Lock::Timeout=300 update || echo "apt-get update failed; trying with the lists that are there"
+  for package in "$@"; do
+    # Not through a pipe: grep -q ends at the first hit, and what is cut off then counts as failed.
+    if grep -q '^  Candidate: [^(]' <<<"$(LC_ALL=C apt-cache policy "$package")"; then some+=("$package"); fi
+  done
+  [ ${#some[@]} = 0 ] || install_packages "${some[@]}" || echo "not all of them could be installed"
 }
 
 # The packages of a list whose command or file isn't there, on one line.

@@ -28,14 +28,15 @@ export class LabKeeper implements Labs {
   }
 
   async release(keep: readonly string[] = []): Promise<void> {
-    for (const [id, { workload, entry }] of this.#entries) {
-      if (keep.includes(workload)) continue;
+    const leaving = [...this.#entries].filter(([, { workload }]) => !keep.includes(workload));
+    const stopped = leaving.map(async ([id, { entry }]) => {
       this.#entries.delete(id);
       const station = await entry;
-      if ("why" in station) continue;
+      if ("why" in station) return;
       await station.running.stop().catch(() => undefined);
       closeLab(station.lab);
-    }
+    });
+    await Promise.all(stopped);
     if (keep.length > 0 || !this.#direct) return;
     closeLab((await this.#direct).lab);
     this.#direct = undefined;

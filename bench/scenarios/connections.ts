@@ -24,7 +24,7 @@ export const connections: Scenario = {
     "beforehand by this client, on 64 addresses. Split: the hello comes in two segments, the name in the second. Names never seen: a new name " +
     "with each connection, which nobody has asked for. Latency is from connect() to the first byte.",
   needs: "network",
-  seconds: { full: 900, quick: 30 },
+  seconds: { full: 900, quick: 26 },
   measure: async (context) => {
     const { quick } = context;
     const rows: Row[] = [];
@@ -42,7 +42,7 @@ function known(context: Context, clients: number, family: Family, split: number)
   return connect(context, clients, `${way}, ${clientsTitle(clients)}, ${familyTitle[family]}`, decidesNames, {
     warmUp: async (station) => {
       if (!station.system.tlsOnly) await resolveNames(station);
-      await open(station, clients, family, 200, { split });
+      await open(station, clients, family, context.quick ? 100 : 300, { split });
     },
     measure: (station) => open(station, clients, family, context.quick ? 350 : 1_000, { split }),
   });

@@ -22,7 +22,7 @@ export const denial: Scenario = {
     "One client: a denied name is asked for; a connection to an allowed address sends a denied name; a connection goes to an address that no rule " +
     `and no name allows. Until the answer, the reset, the end or the ICMP error. ${patienceMs / 1_000} s: the client is told nothing and waits for its own time-out.`,
   needs: "network",
-  seconds: { full: 180, quick: 12 },
+  seconds: { full: 180, quick: 8 },
   measure: async (context) => [
     ...(await deniedQuestion(context)),
     ...(await deniedHello(context)),

@@ -23,7 +23,7 @@ export const dns: Scenario = {
     "dnsperf on the client, allowed names only, 100 questions under way, to a server of ours that answers at once; with so many names in the " +
     "policy. Answered questions a second; and the time of one question when nothing else goes on.",
   needs: "network",
-  seconds: { full: 300, quick: 24 },
+  seconds: { full: 300, quick: 8 },
   measure: async (context) => {
     if (which("dnsperf") === undefined)
       throw new CannotRun("dnsperf is not installed (Debian's package dnsperf brings it)");
@@ -32,7 +32,7 @@ export const dns: Scenario = {
       const rows = await questionRate(context, folder, 0, "v4");
       if (!context.quick) rows.push(...(await questionRate(context, folder, 0, "v6")));
       rows.push(...(await answerTime(context)));
-      for (const count of context.quick ? [1_000_000] : [1_000, 1_000_000]) {
+      for (const count of context.quick ? [] : [1_000, 1_000_000]) {
         rows.push(...(await questionRate(context, folder, count, "v4")));
         await context.labs.release([byName.key]);
       }

@@ -1,7 +1,7 @@
 /** (d) What one connection waits for when nothing else goes on. */
 import { compare } from "../harness/compare.js";
 import { decidesNames } from "../harness/fits.js";
-import { target } from "../harness/stations.js";
+import { resolveNames, target } from "../harness/stations.js";
 import type { Context, Row, Scenario } from "../harness/types.js";
 import { byName, families, familyTitle, names } from "../harness/workload.js";
 import type { Family } from "../lab.js";
@@ -18,7 +18,7 @@ export const firstByte: Scenario = {
     "One connection after the other with a pause between them: from connect() to the first byte of the answer; the figure is the median (p50). " +
     "What a system adds is its figure less that of plain forwarding.",
   needs: "network",
-  seconds: { full: 240, quick: 14 },
+  seconds: { full: 240, quick: 11 },
   measure: async (context) => {
     const rows: Row[] = [];
     for (const family of context.quick ? (["v4"] as const) : families) {
@@ -34,6 +34,9 @@ function one(context: Context, family: Family, split: number): Promise<Row[]> {
     head: { scenario: name, metric: "time to first byte", point, unit: "µs", better: "lower" },
     workload: byName,
     fits: decidesNames,
+    warmUp: async (station) => {
+      if (!station.system.tlsOnly) await resolveNames(station);
+    },
     measure: async (station) => {
       const address = target(station, family);
       const ms = context.quick ? 300 : 1_500;

@@ -1,7 +1,7 @@
 /** (j) What a flood of new flows does to an established one. */
 import { compare } from "../harness/compare.js";
 import { decidesNames } from "../harness/fits.js";
-import { target } from "../harness/stations.js";
+import { resolveNames, target } from "../harness/stations.js";
 import type { Context, Row, Scenario, Station } from "../harness/types.js";
 import { byName, names } from "../harness/workload.js";
 import { hello, percentileOf, pulse, type PulseResult } from "../load.js";
@@ -16,7 +16,7 @@ export const interference: Scenario = {
     "One allowed TLS connection sends a byte a millisecond and gets it back, alone and while 64 clients open allowed connections as fast as they " +
     "can. The figure is the round trip (p99); what was retransmitted or lost stands in the note.",
   needs: "network",
-  seconds: { full: 150, quick: 14 },
+  seconds: { full: 150, quick: 10 },
   measure: async (context) => [
     ...(context.quick ? [] : await beat(context, "alone", () => Promise.resolve())),
     ...(await beat(context, "beside 64 clients that connect", (station, ms) => crowd(station, ms))),
@@ -33,7 +33,10 @@ function beat(
     head: { scenario: name, metric: "round trip, p99", point, unit: "µs", better: "lower" },
     workload: byName,
     fits: decidesNames,
-    warmUp: (station) => pulse(station.lab, target(station, "v4"), names.one, 100),
+    warmUp: async (station) => {
+      if (!station.system.tlsOnly) await resolveNames(station);
+      await pulse(station.lab, target(station, "v4"), names.one, 100);
+    },
     measure: async (station) => {
       const flood = beside(station, ms + 100);
       // The crowd stands first, then the flow is established: beside it, it has to hold out.
