@@ -2,10 +2,10 @@
 import { compare } from "../harness/compare.js";
 import { byAddressOnly, decidesNames } from "../harness/fits.js";
 import { target } from "../harness/stations.js";
-import type { Context, Row, Scenario } from "../harness/types.js";
+import type { Context, Row, Scenario, Station } from "../harness/types.js";
 import { byAddress, byName, families, familyTitle, names } from "../harness/workload.js";
 import { server, type Family } from "../lab.js";
-import { bulk, iperf } from "../load.js";
+import { bulk, iperf, type BulkResult } from "../load.js";
 
 const name = "throughput";
 const flowsTitle = (flows: number) => `${flows} flow${flows === 1 ? "" : "s"}`;
@@ -53,10 +53,15 @@ function byBulk(context: Context, flows: number, family: Family): Promise<Row[]>
     head: { scenario: name, metric: "behind a TLS hello", point, unit: "bit/s", better: "higher" },
     workload: byName,
     fits: decidesNames,
+    warmUp: (station) => send(station, flows, family, 400),
     measure: async (station) => {
-      const got = await bulk(station.lab, target(station, family), names.allowed, flows, 1_500);
+      const got = await send(station, flows, family, 1_500);
       if (got.failed > 0) throw new Error(`${got.failed} of ${got.flows} flows failed`);
       return { value: (8 * got.bytes) / got.seconds };
     },
   });
+}
+
+function send(station: Station, flows: number, family: Family, ms: number): Promise<BulkResult> {
+  return bulk(station.lab, target(station, family), names.allowed, flows, ms);
 }

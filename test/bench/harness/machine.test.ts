@@ -1,0 +1,32 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { busyUs, peakRssKiB, resetPeak } from "../../../bench/harness/machine.js";
+
+test("busy: user, nice, system, irq and softirq of all CPUs; not idle, iowait, stolen or a guest's (counted as user already)", () => {
+  const stat = "cpu  100 20 300 99999 8888 4 50 7777 60 6\ncpu0 1 1 1 1 1 1 1 1 0 0\nintr 5\n";
+  assert.equal(busyUs(stat), (100 + 20 + 300 + 4 + 50) * 10_000);
+});
+
+test("busy time grows while something is busy", () => {
+  const before = busyUs();
+  const end = performance.now() + 60;
+  while (performance.now() < end);
+  assert.ok(busyUs() - before >= 30_000);
+});
+
+test("the peak of a process is what it has used, and starts anew", () => {
+  let block: Buffer | undefined = Buffer.alloc(96 << 20, 1);
+  const high = peakRssKiB([process.pid]);
+  assert.ok(block.length > 0 && high > 96 << 10);
+  block = undefined;
+  globalThis.gc?.();
+  resetPeak([process.pid]);
+  const anew = peakRssKiB([process.pid]);
+  assert.ok(anew > 0 && anew <= high);
+});
+
+test("a process that is gone has no peak", () => {
+  const gone = 4_194_304; // above the kernel's largest process id
+  resetPeak([gone]);
+  assert.equal(peakRssKiB([gone]), 0);
+});
