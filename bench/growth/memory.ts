@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { defaults } from "../../src/edge/options.js";
 import { native } from "../../src/native/index.js";
 
-/** Resident memory of one process in KiB (VmRSS of proc(5)). */
-export function rssKiB(pid: number): number {
-  return Number(/^VmRSS:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]);
+/** Resident memory of one process in MiB (VmRSS of proc(5)). */
+export function rssMiB(pid: number): number {
+  return Number(/^VmRSS:\s*(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1_024;
 }
 
 /** Microseconds of processor time that a process has used so far, all threads, kernel and user. */
@@ -22,8 +22,8 @@ export function cpuUs(pid: number): number {
   return ns / 1e3;
 }
 
-/** Memory of the maps that an instance has pinned, in KiB (`memlock` of the map's descriptor; since Linux 6.4 what is really allocated). */
-export function mapKiB(instance: string): number {
+/** Memory of the maps that an instance has pinned, in MiB (`memlock` of the map's descriptor; since Linux 6.4 what is really allocated). */
+export function mapMiB(instance: string): number {
   const folder = join(defaults.pinDir, instance, "maps");
   let bytes = 0;
   for (const name of readdirSync(folder)) {
@@ -31,7 +31,7 @@ export function mapKiB(instance: string): number {
     bytes += Number(/^memlock:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${map.fd}`, "utf8"))?.[1] ?? 0);
     map.close();
   }
-  return Math.round(bytes / 1024);
+  return bytes / 2 ** 20;
 }
 
 /** Entries of one of its maps. */

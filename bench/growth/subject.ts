@@ -7,7 +7,7 @@ import { noRow, row, type RowHead } from "../harness/results.js";
 import type { Row } from "../harness/types.js";
 import type { BenchLab } from "../lab.js";
 import { startGateway, type Gateway } from "../systems/l7egg/start.js";
-import { cpuUs, mapKiB, rssKiB, settled } from "./memory.js";
+import { cpuUs, mapMiB, rssMiB, settled } from "./memory.js";
 
 export class Subject {
   readonly #gateway: Gateway;
@@ -36,10 +36,10 @@ export class Subject {
     return (await callControl({ path: socket, method: "status", params: { learned: 0 } })) as GatewayStatus;
   }
 
-  /** Resident memory in KiB, once it has nothing to do any more. */
+  /** Resident memory in MiB, once it has nothing to do any more. */
   async memory(): Promise<number> {
     await settled(this.#gateway.daemon.pid);
-    return rssKiB(this.#gateway.daemon.pid);
+    return rssMiB(this.#gateway.daemon.pid);
   }
 
   /**
@@ -55,15 +55,15 @@ export class Subject {
     const extras = note === undefined ? {} : { note };
     const one = this.#of.replace(/s$/, "").replace("learned ", "");
     return [
-      row(this.#head("memory of the process", "KiB", total), [memory], extras),
-      row(this.#head("memory of the eBPF maps", "KiB", total), [mapKiB(this.instance)]),
+      row(this.#head("memory of the process", "MiB", total), [memory], extras),
+      row(this.#head("memory of the eBPF maps", "MiB", total), [mapMiB(this.instance)]),
       row(this.#head(`processor time of the process for each new ${one}`, "µs", total), [(cpuUs(pid) - cpu) / added]),
       row(this.#head(`time for each new ${one}, senders and servers included`, "µs", total), [wall / added]),
     ];
   }
 
   late(total: number): Row {
-    return noRow(this.#head("memory of the process", "KiB", total), "the scenario's time was over");
+    return noRow(this.#head("memory of the process", "MiB", total), "the scenario's time was over");
   }
 
   #head(metric: string, unit: string, total: number): RowHead {

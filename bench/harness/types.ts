@@ -72,7 +72,7 @@ export interface Row {
   readonly x?: number;
   /** Name of the system, or of what stands in its place ("kernel test run"). */
   readonly system: string;
-  /** "bit/s", "packets/s", "connections/s", "queries/s", "µs", "ns", "ms", "KiB". */
+  /** "bit/s", "packets/s", "connections/s", "queries/s", "µs", "ns", "ms", "MiB". */
   readonly unit: string;
   readonly better: "higher" | "lower";
   /** One for each round; [] with a note: could not be measured. */

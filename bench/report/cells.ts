@@ -30,12 +30,12 @@ export function cellsOf(results: Pick<Results, "systems">, group: Group): CellTa
   return {
     head: shown.map(([title]) => title),
     lines: group.rows.map((row) => shown.map(([, cell]) => cell(row))),
-    remarks: group.missing.map(({ reason, systems }) => `${systems.map(name).join(", ")}: ${reason}`),
+    remarks: group.missing.map(({ reason, systems }) => `no figure for ${systems.map(name).join(", ")}: ${reason}`),
   };
 }
 
 /** Times stay as they are up to a million: "231 k ns" would help nobody. */
-function figure(value: number, unit: string): string {
+export function figure(value: number, unit: string): string {
   if (!/^[µnm]s$/.test(unit) || value >= 1e6) return short(value);
   return value >= 1_000 ? Math.round(value).toLocaleString("en") : short(value);
 }

@@ -2,6 +2,7 @@
 import type { Results, ScenarioInfo } from "../harness/results.js";
 import { cellsOf } from "./cells.js";
 import { groupsOf } from "./groups.js";
+import { pivotsOf } from "./pivot.js";
 
 /** A picture beside the page. */
 export interface Figure {
@@ -43,11 +44,14 @@ function scenarioPart(results: Results, scenario: ScenarioInfo, figures: readonl
   const parts = [`## (${letter}) ${title}`, how];
   if (error !== undefined) parts.push(`**Not measured:** ${error}`);
   for (const figure of figures.filter((one) => one.scenario === name)) parts.push(`![${figure.title}](${figure.file})`);
-  for (const group of groupsOf(results.rows.filter((row) => row.scenario === name))) {
-    const { head, lines, remarks } = cellsOf(results, group);
-    parts.push(`### ${group.metric}: ${group.point}`);
+  const rows = results.rows.filter((row) => row.scenario === name);
+  const tables =
+    pivotsOf(rows) ??
+    groupsOf(rows).map((group) => ({ ...cellsOf(results, group), title: `${group.metric}: ${group.point}` }));
+  for (const { title: heading, head, lines, remarks } of tables) {
+    parts.push(`### ${heading}`);
     if (lines.length > 0) parts.push(markdownTable(head, lines));
-    if (remarks.length > 0) parts.push(remarks.map((remark) => `- no figure for ${escaped(remark)}`).join("\n"));
+    if (remarks.length > 0) parts.push(remarks.map((remark) => `- ${escaped(remark)}`).join("\n"));
   }
   return parts.join("\n\n");
 }

@@ -7,6 +7,7 @@
 import type { Results, ScenarioInfo } from "../harness/results.js";
 import type { Row } from "../harness/types.js";
 import { renderBars, type BarPanel, type Style } from "./plot/bars.js";
+import { countedBy } from "./pivot.js";
 import { renderCurves, renderLatencies, type Line, type LinePanel } from "./plot/lines.js";
 
 export interface Plot {
@@ -47,7 +48,7 @@ function ratios(scenario: ScenarioInfo, rows: readonly Row[], style: Style): Plo
 }
 
 function isComparable({ system, median, unit }: Row): boolean {
-  return system === PLAIN && median !== null && median > 0 && unit !== "KiB";
+  return system === PLAIN && median !== null && median > 0 && unit !== "MiB";
 }
 
 function latencies(scenario: ScenarioInfo, rows: readonly Row[], style: Style): Plot[] {
@@ -71,7 +72,7 @@ function growth(scenario: ScenarioInfo, rows: readonly Row[], style: Style): Plo
   const drawn = rows.filter((row) => row.x !== undefined && row.median !== null && row.median > 0);
   const oneSystem = new Set(drawn.map(({ system }) => system)).size === 1;
   // Several systems: a panel for each metric. One alone: what grows by the same thing and has the same unit stands side by side.
-  const key = (row: Row) => `${oneSystem ? "" : row.metric}\0${row.unit}\0${thing(row.point).replace(/s$/, "")}`;
+  const key = (row: Row) => `${oneSystem ? "" : row.metric}\0${row.unit}\0${countedBy(row.point).replace(/s$/, "")}`;
   const panels: LinePanel[] = [];
   for (const [, all] of groupBy(drawn, key)) {
     const lines = [...groupBy(all, ({ metric, system }) => (oneSystem ? metric : system))].flatMap(
@@ -86,7 +87,7 @@ function growth(scenario: ScenarioInfo, rows: readonly Row[], style: Style): Plo
     const heading = `${oneSystem && lines.length > 1 ? scenario.title : metric} (${better} is better)`;
     for (let at = 0; at < lines.length; at += MOST_LINES) {
       const part = lines.slice(at, at + MOST_LINES);
-      panels.push({ heading, xName: thing(point), yName: unit, lines: part });
+      panels.push({ heading, xName: countedBy(point), yName: unit, lines: part });
     }
   }
   return plot(scenario, "growth", panels, renderCurves);
@@ -115,11 +116,6 @@ function styleOf({ systems }: Results): Style {
     titleOf: (system) => systems.find(({ name }) => name === system)?.title ?? system,
     colourOf: (system) => (system === PLAIN ? -1 : Math.max(order.indexOf(system), 0)),
   };
-}
-
-/** What a point counts: "CIDRs" of "1,000 CIDRs, 16 flows". */
-function thing(point: string): string {
-  return /[\d.,]+\s*(?:k |M )?\s*([^,]+)/.exec(point)?.[1] ?? point;
 }
 
 function groupBy<T>(list: readonly T[], key: (one: T) => string): Map<string, T[]> {

@@ -3,6 +3,7 @@ import Table from "cli-table3";
 import type { Results, ScenarioInfo } from "../harness/results.js";
 import { cellsOf } from "./cells.js";
 import { groupsOf, type Group } from "./groups.js";
+import { pivotsOf, type Pivot } from "./pivot.js";
 
 export function renderTables(results: Results): string {
   return results.scenarios.map((scenario) => renderScenario(results, scenario)).join("\n");
@@ -12,13 +13,18 @@ function renderScenario(results: Results, scenario: ScenarioInfo): string {
   const { letter, title, how, error, name } = scenario;
   const head = `\n(${letter}) ${title}\n${wrapped(how, "    ")}\n`;
   if (error !== undefined) return `${head}    NOT MEASURED: ${error}\n`;
-  const groups = groupsOf(results.rows.filter((row) => row.scenario === name));
-  return head + groups.map((group) => renderGroup(results, group)).join("");
+  const rows = results.rows.filter((row) => row.scenario === name);
+  const pivots = pivotsOf(rows);
+  if (pivots) return head + pivots.map(renderCells).join("");
+  const groups = groupsOf(rows);
+  return head + groups.map((group) => renderCells({ ...cellsOf(results, group), title: titleOfGroup(group) })).join("");
 }
 
-function renderGroup(results: Results, group: Group): string {
-  const { head, lines, remarks } = cellsOf(results, group);
-  const title = `${group.metric}: ${group.point} (${group.better} is better)\n`;
+function titleOfGroup({ metric, point, better }: Group): string {
+  return `${metric}: ${point} (${better} is better)`;
+}
+
+function renderCells({ title, head, lines, remarks }: Pivot): string {
   const table = new Table({
     head: [...head],
     style: { head: [], border: [], compact: true },
@@ -28,7 +34,7 @@ function renderGroup(results: Results, group: Group): string {
   });
   for (const line of lines) table.push([...line]);
   const shown = lines.length > 0 ? `${table.toString()}\n` : "";
-  return `\n${title}${shown}${remarks.map((remark) => wrapped(`no figure for ${remark}`, "    ") + "\n").join("")}`;
+  return `\n${title}\n${shown}${remarks.map((remark) => wrapped(remark, "    ") + "\n").join("")}`;
 }
 
 /** Lines of at most 140 characters, each with the indent. */

@@ -32,7 +32,7 @@ const none = (error: unknown): Row =>
       metric: "memory of the process",
       point: "",
       system: "l7egg run",
-      unit: "KiB",
+      unit: "MiB",
       better: "lower",
     },
     error instanceof Error ? error.message.split("\n")[0]! : String(error),
@@ -133,13 +133,13 @@ async function both(lab: BenchLab, context: Context): Promise<Row[]> {
   const count = context.quick ? 1_000 : 100_000;
   const text = count.toLocaleString("en");
   const metric = "memory of the process, names and connections judged by name";
-  const head = { scenario: "growth", metric, system: "l7egg run", unit: "KiB", better: "lower" } as const;
+  const head = { scenario: "growth", metric, system: "l7egg run", unit: "MiB", better: "lower" } as const;
   await Promise.all([startAnswer(lab.server), startDns(lab.server)]);
   const subject = await Subject.start(lab, "flows", [`--domain=${names.pattern}`]);
-  const rows = [row({ ...head, point: "idle" }, [await subject.memory()])];
+  const rows = [row({ ...head, point: "0 names and flows", x: 0 }, [await subject.memory()])];
   context.progress(`${text} names and ${text} flows`);
   if (performance.now() > context.deadline)
-    return [...rows, noRow({ ...head, point: text }, "the scenario's time was over")];
+    return [...rows, noRow({ ...head, point: `${text} names and flows` }, "the scenario's time was over")];
   const [measured] = await subject.step(count, count, async () => {
     await learn(lab, subject, count, count);
     const each = Math.min(CHUNK, count);
@@ -159,9 +159,7 @@ async function both(lab: BenchLab, context: Context): Promise<Row[]> {
     return `${stored.toLocaleString("en")} flows in the table${lost}`;
   });
   const { samples, note } = measured!;
-  rows.push(
-    row({ ...head, point: `${text} names, at least ${text} flows` }, samples, note === undefined ? {} : { note }),
-  );
+  rows.push(row({ ...head, point: `${text} names and flows`, x: count }, samples, note === undefined ? {} : { note }));
   await subject.stop();
   return rows;
 }

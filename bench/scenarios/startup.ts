@@ -3,7 +3,7 @@ import { prefix } from "../../test/lab/cleanup.js";
 import { byAddress, manyNames, names } from "../harness/workload.js";
 import { noRow, row, type RowHead } from "../harness/results.js";
 import type { Context, Row, Scenario, Workload } from "../harness/types.js";
-import { mapKiB, rssKiB, settled } from "../growth/memory.js";
+import { mapMiB, rssMiB, settled } from "../growth/memory.js";
 import { buildLab, closeLab, server, type BenchLab } from "../lab.js";
 import { ask, startDns } from "../load.js";
 import { commaLists, startGateway, type Gateway } from "../systems/l7egg/start.js";
@@ -73,12 +73,12 @@ async function starts(lab: BenchLab, { of, count, workload }: Case, rounds: numb
     ]);
     await settled(started.gateway.daemon.pid);
     took.push(started.ms);
-    rss.push(rssKiB(started.gateway.daemon.pid));
-    maps.push(mapKiB(started.gateway.instance));
+    rss.push(rssMiB(started.gateway.daemon.pid));
+    maps.push(mapMiB(started.gateway.instance));
     await started.gateway.stop();
   }
   if (took.length === 0) return [noRow(head("start", point, count), noTime)];
-  const memory = { unit: "KiB" } as const;
+  const memory = { unit: "MiB" } as const;
   return [
     row(head("start", point, count), took),
     row({ ...head("resident memory of the process after the start", point, count), ...memory }, rss),

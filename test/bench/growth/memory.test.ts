@@ -1,14 +1,14 @@
 /** What is read off a process is what the kernel says of it. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { cpuUs, rssKiB, settled } from "../../../bench/growth/memory.js";
+import { cpuUs, rssMiB, settled } from "../../../bench/growth/memory.js";
 
 test("resident memory is about what Node says of itself, and grows with what is held", () => {
-  const before = rssKiB(process.pid);
-  assert.ok(Math.abs(before - process.memoryUsage().rss / 1024) < 10_240, `${before} KiB`);
+  const before = rssMiB(process.pid);
+  assert.ok(Math.abs(before - process.memoryUsage().rss / 2 ** 20) < 10, `${before} MiB`);
   const held = Buffer.alloc(64 << 20, 1);
-  const after = rssKiB(process.pid);
-  assert.ok(after - before > 60 * 1024, `${before} KiB, then ${after} KiB`);
+  const after = rssMiB(process.pid);
+  assert.ok(after - before > 60, `${before} MiB, then ${after} MiB`);
   assert.equal(held[held.length - 1], 1);
 });
 
@@ -24,6 +24,6 @@ test("processor time grows with work, by no more than there was time for", () =>
 });
 
 test("a process that is gone is an error, not a figure", async () => {
-  assert.throws(() => rssKiB(2 ** 22 + 1), /ENOENT/);
+  assert.throws(() => rssMiB(2 ** 22 + 1), /ENOENT/);
   await assert.rejects(settled(2 ** 22 + 1), /ENOENT/);
 });
