@@ -36,6 +36,6 @@ test("short and spread: three digits that count", () => {
     "20.5 G",
   ]);
   assert.equal(short(NaN), "–");
-  assert.equal(spread([3_000, 1_000, 2_000]), "2.00 k (1.00 k–3.00 k)");
+  assert.equal(spread([3_100, 1_000, 2_050]), "2.05 k (1 k–3.10 k)");
   assert.equal(spread([5]), "5");
 });
