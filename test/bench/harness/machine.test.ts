@@ -27,7 +27,8 @@ test("the peak of a process is what it has used, and starts anew", async () => {
   collect();
   // The memory behind a buffer goes back a moment later.
   await until("the memory to be given back", () => process.memoryUsage().rss >> 10 < high - (64 << 10));
-  assert.ok(peakRssKiB([process.pid]) >= high);
+  // The kernel counts by the CPU and adds up now and then: some pages more or less.
+  assert.ok(peakRssKiB([process.pid]) > high - 2_048);
   resetPeak([process.pid]);
   const anew = peakRssKiB([process.pid]);
   assert.ok(anew > 0 && anew < high - (32 << 10), `${anew} KiB after ${high} KiB`);
