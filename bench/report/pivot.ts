@@ -4,6 +4,7 @@
  */
 import type { Row } from "../harness/types.js";
 import { figure, type CellTable } from "./cells.js";
+import { countedOf, curveKey } from "./points.js";
 
 export interface Pivot extends CellTable {
   /** What the columns count: "CIDRs". */
@@ -15,15 +16,10 @@ export function pivotsOf(rows: readonly Row[]): Pivot[] | undefined {
   if (new Set(rows.map(({ system }) => system)).size !== 1) return undefined;
   const things = new Map<string, Row[]>();
   for (const row of rows) {
-    const key = countedBy(row.point).replace(/s$/, "");
+    const key = curveKey(row);
     things.set(key, [...(things.get(key) ?? []), row]);
   }
   return [...things.values()].map(pivotOf);
-}
-
-/** What a point counts: "CIDRs" of "1,000 CIDRs, 16 flows"; the point itself if it counts nothing. */
-export function countedBy(point: string): string {
-  return /^[\d.,]+ ([^,]+)/.exec(point)?.[1] ?? point;
 }
 
 function pivotOf(rows: readonly Row[]): Pivot {
@@ -41,12 +37,17 @@ function pivotOf(rows: readonly Row[]): Pivot {
   const noted = rows.filter(({ note }) => note !== undefined);
   const remarks = noted.map(({ metric, point, median, note }) => `${median === null ? "no figure for " : ""}${metric}, ${point}: ${note!}`); // prettier-ignore
   return {
-    title: countedBy(points.at(-1)!),
+    title: titleOf(rows.find(({ point }) => point === points.at(-1))!),
     head: ["", ...points],
     // Without any figure its remark says all.
     lines: lines.filter(([, ...cells]) => cells.some((cell) => cell !== "")),
     remarks,
   };
+}
+
+function titleOf(row: Row): string {
+  const { thing, rest } = countedOf(row);
+  return rest === "" ? thing : `${thing}: ${rest}`;
 }
 
 function cellOf({ median, spread, unit }: Row): string {

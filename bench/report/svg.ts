@@ -7,7 +7,7 @@
 import type { Results, ScenarioInfo } from "../harness/results.js";
 import type { Row } from "../harness/types.js";
 import { renderBars, type BarPanel, type Style } from "./plot/bars.js";
-import { countedBy } from "./pivot.js";
+import { countedOf, curveKey } from "./points.js";
 import { renderCurves, renderLatencies, type Line, type LinePanel } from "./plot/lines.js";
 
 export interface Plot {
@@ -36,15 +36,22 @@ function ratios(scenario: ScenarioInfo, rows: readonly Row[], style: Style): Plo
   const panels: BarPanel[] = [];
   for (const [, ofMetric] of groupBy(rows, ({ metric }) => metric)) {
     const points = [...groupBy(ofMetric, ({ point }) => point)].filter(([, all]) => all.some(isComparable));
-    // A curve shows what lies between; as bars, its largest point.
-    const isCurve = points.length > 2 && points.every(([, all]) => all[0]!.x !== undefined);
-    for (const [point, all] of isCurve ? points.slice(-1) : points) {
+    for (const [point, all] of withoutCurves(points)) {
       const plain = all.find(isComparable)!.median!;
       const same = all.filter(({ unit }) => unit === all[0]!.unit);
       panels.push({ metric: all[0]!.metric, point, plain, rows: same });
     }
   }
   return plot(scenario, "ratios", panels, (title, how, some) => renderBars(title, how, some, style));
+}
+
+/** Of points that make a curve (three or more that differ in nothing but a number) the largest; all others. */
+function withoutCurves(points: readonly [string, Row[]][]): [string, Row[]][] {
+  const key = ([point, rows]: [string, Row[]]) => (rows[0]!.x === undefined ? point : curveKey(rows[0]!));
+  return [...groupBy(points, key).values()].flatMap((some) => {
+    const rising = [...some].sort(([, [a]], [, [b]]) => (a!.x ?? 0) - (b!.x ?? 0));
+    return some.length > 2 ? rising.slice(-1) : some;
+  });
 }
 
 function isComparable({ system, median, unit }: Row): boolean {
@@ -72,7 +79,7 @@ function growth(scenario: ScenarioInfo, rows: readonly Row[], style: Style): Plo
   const drawn = rows.filter((row) => row.x !== undefined && row.median !== null && row.median > 0);
   const oneSystem = new Set(drawn.map(({ system }) => system)).size === 1;
   // Several systems: a panel for each metric. One alone: what grows by the same thing and has the same unit stands side by side.
-  const key = (row: Row) => `${oneSystem ? "" : row.metric}\0${row.unit}\0${countedBy(row.point).replace(/s$/, "")}`;
+  const key = (row: Row) => `${oneSystem ? "" : row.metric}\0${row.unit}\0${curveKey(row)}`;
   const panels: LinePanel[] = [];
   for (const [, all] of groupBy(drawn, key)) {
     const lines = [...groupBy(all, ({ metric, system }) => (oneSystem ? metric : system))].flatMap(
@@ -83,11 +90,13 @@ function growth(scenario: ScenarioInfo, rows: readonly Row[], style: Style): Plo
         return [{ label, colour: oneSystem ? i : style.colourOf(name), points }];
       },
     );
-    const { metric, unit, better, point } = all.at(-1)!;
-    const heading = `${oneSystem && lines.length > 1 ? scenario.title : metric} (${better} is better)`;
+    const { metric, unit, better } = all[0]!;
+    const { thing, rest } = countedOf(all.reduce((most, row) => (row.x! > most.x! ? row : most)));
+    const what = oneSystem && lines.length > 1 ? scenario.title : metric;
+    const heading = `${what}${rest === "" ? "" : `: ${rest}`} (${better} is better)`;
     for (let at = 0; at < lines.length; at += MOST_LINES) {
       const part = lines.slice(at, at + MOST_LINES);
-      panels.push({ heading, xName: countedBy(point), yName: unit, lines: part });
+      panels.push({ heading, xName: thing, yName: unit, lines: part });
     }
   }
   return plot(scenario, "growth", panels, renderCurves);

@@ -14,8 +14,8 @@ export interface BarPanel {
 
 const BAR = 16;
 const STEP = 24;
-const LEFT = 200;
-const RIGHT = 150;
+const LEFT = 276;
+const RIGHT = 140;
 
 export interface Style {
   /** As people call the system. */

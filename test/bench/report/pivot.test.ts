@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { noRow, row } from "../../../bench/harness/results.js";
-import { countedBy, pivotsOf } from "../../../bench/report/pivot.js";
+import { countedOf, curveKey } from "../../../bench/report/points.js";
+import { pivotsOf } from "../../../bench/report/pivot.js";
 import { renderTables } from "../../../bench/report/table.js";
 import { renderMarkdown } from "../../../bench/report/markdown.js";
 import { results } from "./results.js";
@@ -39,9 +40,18 @@ test("several systems are compared with each other instead; nothing measured is 
   assert.equal(pivotsOf([]), undefined);
 });
 
-test("what a point counts", () => {
-  const points = ["1,000 CIDRs, 16 flows", "1 learned name", "warm", "10 names and flows"];
-  assert.deepEqual(points.map(countedBy), ["CIDRs", "learned name", "warm", "names and flows"]);
+test("what a point counts, and what else it says", () => {
+  const read = (point: string, x?: number) => countedOf({ point, ...(x === undefined ? {} : { x }) });
+  assert.deepEqual(read("1,000 CIDRs, 16 flows"), { thing: "CIDRs", rest: "16 flows" });
+  assert.deepEqual(read("1,000 CIDRs, 16 flows", 16), { thing: "flows", rest: "1,000 CIDRs" });
+  assert.deepEqual(read("names never seen, 64 clients, IPv4", 64), {
+    thing: "clients",
+    rest: "names never seen, IPv4",
+  });
+  assert.deepEqual(read("warm"), { thing: "warm", rest: "" });
+  assert.equal(curveKey({ point: "1 client, IPv4", x: 1 }), curveKey({ point: "256 clients, IPv4", x: 256 }));
+  assert.equal(curveKey({ point: "1 name in the policy", x: 1 }), curveKey({ point: "10 names in the policy", x: 10 }));
+  assert.notEqual(curveKey({ point: "1 client, IPv4", x: 1 }), curveKey({ point: "16 clients, IPv6", x: 16 }));
 });
 
 test("terminal and page show the same cells", () => {

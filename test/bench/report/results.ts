@@ -16,7 +16,7 @@ function connections(clients: number): Row[] {
     const head = {
       scenario: "connections",
       metric: "new connections",
-      point: `${clients} clients`,
+      point: `whole hello, ${clients === 1 ? "1 client" : `${clients} clients`}, IPv4`,
       x: clients,
       system,
       unit: "connections/s",

@@ -44,7 +44,7 @@ test("well-formed: tags are closed in their order, texts are escaped, no number 
 test("ratios: the figure of each system with its unit, the reason where there is none", () => {
   const texts = textsOf(plotOf("connections-ratios.svg"));
   // A curve's largest point stands for it.
-  assert.ok(texts.includes("new connections: 256 clients"), texts.join("\n"));
+  assert.ok(texts.includes("new connections: whole hello, 256 clients, IPv4"), texts.join("\n"));
   assert.ok(texts.includes("ratio to plain forwarding, and connections/s; higher is better"), texts.join("\n"));
   assert.ok(texts.includes("0.65   (13.7 k)"), texts.join("\n"));
   assert.ok(texts.includes("not measured: not on the PATH &amp; no registry carries it &lt;egress-eddie&gt;"));
@@ -52,7 +52,7 @@ test("ratios: the figure of each system with its unit, the reason where there is
 
 test("a bar is as long as its ratio", () => {
   const svg = plotOf("connections-ratios.svg");
-  const widths = [...svg.matchAll(/<rect x="200" y="[\d.]+" width="([\d.]+)"/g)].map(([, width]) => Number(width));
+  const widths = [...svg.matchAll(/<rect x="276" y="[\d.]+" width="([\d.]+)"/g)].map(([, width]) => Number(width));
   assert.equal(widths.length, 5);
   const [plain, dns, , nginx] = widths as [number, number, number, number];
   assert.ok(Math.abs(dns / plain - 0.98) < 0.002, `${dns} of ${plain}`);
@@ -63,6 +63,10 @@ test("latencies and growth: axes are named with their units, every line is in th
   const latency = textsOf(plotOf("connections-latency.svg"));
   for (const text of ["latency, µs", "percentile", "99.9 %", "nginx", "plain forwarding", "100", "1k"]) {
     assert.ok(latency.includes(text), `${text} is missing: ${latency.join("\n")}`);
+  }
+  const clients = textsOf(plotOf("connections-growth.svg"));
+  for (const text of ["clients", "connections/s", "new connections: whole hello, IPv4 (higher is better)"]) {
+    assert.ok(clients.includes(text), `${text} is missing: ${clients.join("\n")}`);
   }
   const growth = textsOf(plotOf("ebpf-growth.svg"));
   for (const text of ["CIDRs", "ns", "packet denied by a CIDR", "0", "1k", "100k"]) {
