@@ -16,8 +16,14 @@ export function bindNode(path: string): string {
   return `touch ${path} && mount --bind ${process.execPath} ${path}`;
 }
 
-/** Runs a command as nobody in the checkout, which is read-only there; `node` is this Node. */
-export function runAsNobody(...argv: readonly string[]): { code: number | null; stdout: string; stderr: string } {
+/**
+ * Runs a command as nobody in the checkout, which is read-only there; `node` is this Node. `enter`: words in front that lead root into a
+ * namespace first.
+ */
+export function runAsNobody(
+  argv: readonly string[],
+  enter: readonly string[] = [],
+): { code: number | null; stdout: string; stderr: string } {
   // Not in TMPDIR, which may be root's own.
   const folder = mkdtempSync("/var/tmp/l7egg-nobody-");
   const script = [
@@ -31,14 +37,8 @@ export function runAsNobody(...argv: readonly string[]): { code: number | null; 
     `exec ${asNobody} "$@"`,
   ].join("\n");
   try {
-    const result = spawnSync(
-      "unshare",
-      ["--mount", "--propagation", "private", "bash", "-c", script, "bash", ...argv],
-      {
-        encoding: "utf8",
-        timeout: 60_000,
-      },
-    );
+    const whole = [...enter, "unshare", "--mount", "--propagation", "private", "bash", "-c", script, "bash", ...argv];
+    const result = spawnSync(whole[0] as string, whole.slice(1), { encoding: "utf8", timeout: 60_000 });
     return { code: result.status, stdout: result.stdout, stderr: result.stderr };
   } finally {
     rmSync(folder, { recursive: true, force: true });
