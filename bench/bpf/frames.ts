@@ -10,13 +10,16 @@ export interface Segment {
   readonly src: Addr;
   readonly dst: Addr;
   readonly sport: number;
+  /** Default 443. */
+  readonly dport?: number;
   readonly flags: number;
   readonly seq?: number;
   readonly payload?: Uint8Array;
 }
 
-/** TCP to port 443. */
-export function frame({ to, from, src, dst, sport, flags, seq = 1_000, payload = Buffer.alloc(0) }: Segment): Buffer {
+/** TCP over IPv4 or IPv6, as long as its addresses. */
+export function frame(segment: Segment): Buffer {
+  const { to, from, src, dst, sport, dport = 443, flags, seq = 1_000, payload = Buffer.alloc(0) } = segment;
   const v4 = dst.length === 4;
   const ip = Buffer.alloc(v4 ? 20 : 40);
   const length = 20 + payload.length;
@@ -33,7 +36,7 @@ export function frame({ to, from, src, dst, sport, flags, seq = 1_000, payload =
   ip.set(addrToBytes(dst), v4 ? 16 : 24);
   const tcp = Buffer.alloc(20);
   tcp.writeUInt16BE(sport, 0);
-  tcp.writeUInt16BE(443, 2);
+  tcp.writeUInt16BE(dport, 2);
   tcp.writeUInt32BE(seq, 4);
   tcp.writeUInt16BE(0x5000 | flags, 12);
   tcp.writeUInt16BE(65_000, 14);

@@ -6,6 +6,7 @@
  */
 import { parseAddr, type Addr } from "../../src/core/net/address.js";
 import { native } from "../../src/native/index.js";
+import type { BpfProgram } from "../../src/native/types.js";
 import { opensslHello } from "../core/inputs.js";
 import { dotted, manyCidrs, manyCidrs6 } from "../cidrs.js";
 import { server } from "../lab.js";
@@ -102,9 +103,15 @@ function byFlows(datapath: TestDatapath, count: number): void {
   // The newest: an LRU table may have given up the oldest.
   const newest = Array.from({ length: different }, (_, i) => flowNumber(count - 1 - i * 7));
   const hot = newest.map(({ dst, sport }) => datapath.frame({ dst, sport, flags: TCP.ack }));
-  const all = { metric: "packet of a known flow", expected: "allow", frames: hot } as const;
+  const back = newest.map((flow) => datapath.reply(flow));
   const floor = path("empty TC program", [learned.v4], "none", { sport: port.empty, flags: TCP.ack });
-  measure(datapath, [floor, all], "flows", count);
+  const all: Path[] = [
+    floor,
+    { metric: "packet of a known flow", expected: "allow", frames: hot },
+    { metric: "the same at the way out: marked by then", expected: "allow", frames: hot, program: datapath.gate },
+    { metric: "reply of a known flow", expected: "none", frames: back, program: datapath.watch },
+  ];
+  measure(datapath, all, "flows", count);
   cold(datapath, count);
 }
 
@@ -137,6 +144,8 @@ function cold(datapath: TestDatapath, count: number): void {
 interface Path {
   readonly metric: string;
   readonly expected: Expected;
+  /** Default: classify, or the empty one by the metric's name. */
+  readonly program?: BpfProgram;
   readonly frames: readonly Buffer[] | ((datapath: TestDatapath) => Buffer[]);
 }
 
@@ -156,7 +165,7 @@ function measure(datapath: TestDatapath, paths: readonly Path[], of: Measured["o
   const made = paths.map(({ frames }) => (typeof frames === "function" ? frames(datapath) : frames));
   for (let round = 0; round < rounds; round++) {
     paths.forEach((one, i) => {
-      const program = one.metric.startsWith("empty") ? empty : datapath.classify;
+      const program = one.program ?? (one.metric.startsWith("empty") ? empty : datapath.classify);
       const { expected } = one;
       const times = Math.ceil((repeat * different) / made[i]!.length);
       samples[i]!.push(median(made[i]!.map((data) => datapath.time(program, data, expected, times))));

@@ -16,7 +16,7 @@ import { instancePaths } from "../../src/edge/paths.js";
 import { native } from "../../src/native/index.js";
 import type { BpfObject, BpfProgram } from "../../src/native/types.js";
 import { client, lanInterface, wanInterface } from "../lab.js";
-import { frame, type Segment } from "./frames.js";
+import { TCP, frame, type Segment } from "./frames.js";
 
 const policy = 1;
 const mark = { mask: 0x30, shift: 4 };
@@ -33,9 +33,13 @@ const marks = { allow: Verdict.ALLOW, inspect: Verdict.INSPECT, pending: Verdict
 
 export class TestDatapath {
   readonly classify: BpfProgram;
+  /** At the way out, and on the way back. */
+  readonly gate: BpfProgram;
+  readonly watch: BpfProgram;
   readonly maps: KernelMaps;
   readonly #datapath: Datapath;
   readonly #lan = interfaceIndex(lanInterface);
+  readonly #wan = interfaceIndex(wanInterface);
   readonly #mac = interfaceMac(lanInterface);
   readonly #pins: string;
 
@@ -58,12 +62,14 @@ export class TestDatapath {
         tables,
         policyHash: instance,
         interfaces: [{ ifindex: this.#lan, policy, clientBy: ClientBy.MAC, l3: false }],
-        egress: [interfaceIndex(wanInterface)],
+        egress: [this.#wan],
         own: false,
         attachMode: "tcx",
       },
     );
     this.classify = object!.program("classify");
+    this.gate = object!.program("gate");
+    this.watch = object!.program("watch");
     const { maps, hashSeed, generation } = this.#datapath;
     this.maps = new KernelMaps(maps, new NameHasher(hashSeed), generation);
   }
@@ -75,6 +81,12 @@ export class TestDatapath {
 
   frame(segment: Pick<Segment, "dst" | "sport" | "flags" | "seq" | "payload">): Buffer {
     return frame({ to: this.#mac, from: clientMac, src: clients[segment.dst.length as 4 | 16], ...segment });
+  }
+
+  /** What the server of `frame({ dst, sport })` answers, on its way to the client. */
+  reply({ dst, sport }: Pick<Segment, "dst" | "sport">): Buffer {
+    const ends = { src: dst, dst: clients[dst.length as 4 | 16], sport: 443, dport: sport };
+    return frame({ to: clientMac, from: this.#mac, ...ends, flags: TCP.ack });
   }
 
   /** As the engine has it learned from a DNS answer. */
@@ -115,10 +127,16 @@ export class TestDatapath {
 
   /** Nanoseconds a run as the kernel measures them; throws if the program says anything else than `expected`. */
   time(program: BpfProgram, data: Buffer, expected: Expected, repeat: number): number {
-    const out = program.testRun({ data, repeat, ifindex: this.#lan });
+    const out = program.testRun({ data, repeat, ...this.#placeOf(program) });
     const said = out.returnValue === TC_ACT_SHOT ? "deny" : out.returnValue >>> 0 === PASSED ? markOf(out.mark) : "?";
     if (said !== expected) throw new Error(`${program.name}: ${said}; ${expected} expected`);
     return out.durationNs;
+  }
+
+  #placeOf(program: BpfProgram): { ifindex: number; ingressIfindex?: number; mark?: number } {
+    const { name } = program;
+    if (name === "gate") return { ifindex: this.#wan, ingressIfindex: this.#lan, mark: Verdict.ALLOW << mark.shift };
+    return name === "watch" ? { ifindex: this.#lan, ingressIfindex: this.#wan } : { ifindex: this.#lan };
   }
 
   /** What classify says of it. */
