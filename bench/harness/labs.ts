@@ -47,7 +47,7 @@ async function startStation(system: System, workload: Workload): Entry {
   const lab = buildLab(system.name);
   let running: Running | undefined;
   try {
-    const services = await startServices(lab);
+    const services = await startServices(lab, workload.realServer);
     running = await system.start(lab, workload);
     const station: Station = { system, lab, services, running };
     await checkStation(station, workload);

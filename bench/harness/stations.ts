@@ -1,13 +1,14 @@
 /** The servers of a lab, and the proof that a system does what it is measured for. */
 import { ask, failures, flood, hello, startAnswer, startDns, startIperf, startSink } from "../load.js";
 import { server, type BenchLab, type Family } from "../lab.js";
+import { startTlsServer } from "./tlsServer.js";
 import type { Services, Station, Workload } from "./types.js";
 import { families, familyTitle, names } from "./workload.js";
 
-export async function startServices(lab: BenchLab): Promise<Services> {
+export async function startServices(lab: BenchLab, realServer = false): Promise<Services> {
   const [sink] = await Promise.all([
     startSink(lab.server),
-    startAnswer(lab.server),
+    realServer ? startTlsServer(lab) : startAnswer(lab.server),
     startDns(lab.server),
     startIperf(lab.server),
   ]);

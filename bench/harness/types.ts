@@ -16,6 +16,8 @@ export interface Workload {
   readonly cidrs: readonly string[];
   /** `*.bench.example` (below it), or a whole name. */
   readonly domains: readonly string[];
+  /** A real TLS server (nginx) behind it instead of `answer`, default false. */
+  readonly realServer?: boolean;
 }
 
 /** A system that works in a lab. */

@@ -15,6 +15,9 @@ export const names = {
 /** By name only. */
 export const byName: Workload = { key: "names", cidrs: [], domains: [names.pattern] };
 
+/** The same with real handshakes. */
+export const byNameEndToEnd: Workload = { ...byName, key: "names, real TLS", realServer: true };
+
 /** By address: the server's networks, and `count` others. */
 export function byAddress(count: number): Workload {
   const others = manyCidrs(count).map(({ address, prefix }) => `${dotted(address)}/${prefix}`);

@@ -85,6 +85,8 @@ static void build_hello(const char *pattern, uint32_t names)
 	at = put(at, versions, sizeof(versions));
 	at = put(at, alpn, sizeof(alpn));
 	at = put(at, key_share, sizeof(key_share));
+	/* RFC 7748: any 32 bytes are a key of X25519, zeros are one that servers refuse. So a real server answers too. */
+	memset(at, 9, 32);
 	at += 32;
 	put16(extensions, (size_t)(at - extensions - 2));
 	hello_len = (size_t)(at - hello);

@@ -7,6 +7,7 @@ import type { Context, Row, Scenario, Station, System } from "../harness/types.j
 import { byName, familyTitle, names } from "../harness/workload.js";
 import { interleave } from "../stats.js";
 import { server, type Family } from "../lab.js";
+import { endToEnd } from "./endToEnd.js";
 import { failures, hello, percentileOf, type HelloOptions, type HelloResult } from "../load.js";
 
 const name = "connections";
@@ -22,7 +23,8 @@ export const connections: Scenario = {
   how:
     "Handshake, ClientHello, first byte of the answer, close: so many clients at a time, no cryptography. 1,024 names in turns, asked for " +
     "beforehand by this client, on 64 addresses. Split: the hello comes in two segments, the name in the second. Names never seen: a new name " +
-    "with each connection, which nobody has asked for. Latency is from connect() to the first byte.",
+    "with each connection, which nobody has asked for. Latency is from connect() to the first byte. " +
+    "End to end: h2load and nginx, full handshakes.",
   needs: "network",
   seconds: { full: 900, quick: 26 },
   measure: async (context) => {
@@ -32,6 +34,10 @@ export const connections: Scenario = {
     if (!quick) rows.push(...(await known(context, 64, "v6", 0)));
     for (const clients of quick ? [64] : [1, 16, 64, 256]) rows.push(...(await known(context, clients, "v4", splitAt)));
     rows.push(...(await neverSeen(context)));
+    if (!quick) {
+      rows.push(...(await endToEnd(context, name)));
+      await context.labs.release([byName.key]);
+    }
     rows.push(...(await ceiling(context)));
     return rows;
   },

@@ -1,7 +1,6 @@
 /** What systems that are programs have in common: a folder, a configuration file, a start that waits, a version. */
-import { execFileSync } from "node:child_process";
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { readdirSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -28,6 +27,15 @@ export function writeConfig(file: string, to: string, values: Readonly<Record<st
     return value;
   });
   writeFileSync(to, filled, { mode: 0o644 });
+}
+
+/** cert.pem and key.pem in this folder, ECDSA P-256, for two days and for everybody to read. */
+export function makeCertificate(folder: string): void {
+  const files = ["-keyout", join(folder, "key.pem"), "-out", join(folder, "cert.pem")];
+  const kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+  const made = spawnSync("openssl", ["req", ...kind, "-subj", "/CN=bench", ...files], { encoding: "utf8" });
+  if (made.status !== 0) throw new Error(`openssl req: ${made.stderr.trim().split("\n").at(-1)!}`);
+  for (const file of ["cert.pem", "key.pem"]) chmodSync(join(folder, file), 0o644);
 }
 
 /** Throws CannotRun with the Debian package that brings it. */

@@ -4,7 +4,15 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { lanInterface, server, type BenchLab } from "../../lab.js";
 import { CannotRun, type System } from "../../harness/types.js";
-import { makeFolder, needProgram, untilListening, versionOf, withChildren, writeConfig } from "../program.js";
+import {
+  makeCertificate,
+  makeFolder,
+  needProgram,
+  untilListening,
+  versionOf,
+  withChildren,
+  writeConfig,
+} from "../program.js";
 
 export const squid: System = {
   name: "squid",
@@ -18,6 +26,7 @@ export const squid: System = {
       throw new CannotRun("this squid was built without OpenSSL; Debian's package squid-openssl has it");
     }
     const { folder, remove } = makeFolder("squid");
+    // Squid wants one to listen with, even where it shows it to nobody.
     makeCertificate(folder);
     const config = join(folder, "squid.conf");
     writeConfig("squid/squid.conf", config, {
@@ -46,18 +55,6 @@ async function redirect(lab: BenchLab): Promise<void> {
   for (const program of ["iptables", "ip6tables"]) {
     await lab.router.must([program, "-w", "-t", "nat", ...rule, "--to-ports", "3129"]);
   }
-}
-
-/** Squid wants one to listen with, even where it shows it to nobody. */
-function makeCertificate(folder: string): void {
-  const files = ["-keyout", join(folder, "key.pem"), "-out", join(folder, "cert.pem")];
-  const kind = ["-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
-  const made = spawnSync(
-    "sh",
-    ["-c", `openssl req "$@" && chmod 644 "$0"/*.pem`, folder, ...kind, "-subj", "/CN=bench", ...files],
-    { encoding: "utf8" },
-  );
-  if (made.status !== 0) throw new Error(`openssl req: ${made.stderr.trim().split("\n").at(-1)!}`);
 }
 
 function versionOfBuild(): string {
