@@ -11,7 +11,7 @@ export const opensnitch: System = {
   title: "OpenSnitch, on the client",
   fair: "bench/systems/opensnitch: it can only govern its own machine, so it runs on the client and the router forwards plainly: it pays for finding the process of each connection, and saves the work of a router. One rule, no user interface, log of errors only.",
   ways: ["dns"],
-  gap: "looks at no name on the wire, governs its own machine only, and lets pass what its queue has no room for",
+  gap: "looks at no name on the wire, judges only the first question of a socket, lets pass what its queue has no room for, and governs its own machine only",
   version: () => `opensnitchd ${versionOf("opensnitchd", ["-version"])}`,
   start: async (lab, workload) => {
     needProgram("opensnitchd", "opensnitch");
