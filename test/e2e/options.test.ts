@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { describe, it } from "node:test";
+import { after, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { GatewayStatus } from "../../src/edge/status.js";
 import { atExit } from "../lab/cleanup.js";
@@ -93,6 +93,24 @@ describe("--no-iptables: somebody else sets the rules", () => {
     const down = await s.lab.router.runBare(["bash", setup, "down", "--name", s.gateway.name]);
     assert.equal(down.code, 0, down.stderr);
     assert.doesNotMatch(await snapshot(s.lab.router, s.gateway.name), /L7EGG/);
+  });
+});
+
+describe("iptables-legacy, on the box's own egress", () => {
+  const s = scene({ masquerade: false }, (lab: Lab) => {
+    process.env["IPTABLES"] = "iptables-legacy";
+    return { where: lab.client.ns, lan: [], eface: "eth0", flags: allowWww };
+  });
+  after(() => delete process.env["IPTABLES"]);
+
+  it("allows and denies", () => governs(s));
+
+  it("and nothing is left in either kind of iptables", async () => {
+    const ns = s.client.ns;
+    assert.match(await ns.must(["iptables-legacy-save"]), /L7EGG-OUT-.* --object-pinned /);
+    assert.doesNotMatch(await ns.must(["iptables-nft-save"]), /L7EGG/);
+    assert.equal(await s.gateway.stop(), 0, s.gateway.daemon.stderr);
+    assert.doesNotMatch(await snapshot(ns, s.gateway.name), /L7EGG/);
   });
 });
 
