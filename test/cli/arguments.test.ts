@@ -3,18 +3,11 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
+import { originalProgram, program } from "../lab/gateway.js";
 
-const root = fileURLToPath(new URL("../../", import.meta.url));
-
-function cli(
-  program: "main" | "original",
-  ...args: string[]
-): { code: number | null; lines: string[]; stdout: string } {
-  const result = spawnSync(process.execPath, ["--import", "tsx", `src/cli/${program}.ts`, ...args], {
-    cwd: root,
-    encoding: "utf8",
-  });
+function cli(which: "main" | "original", ...args: string[]): { code: number | null; lines: string[]; stdout: string } {
+  const [node, ...rest] = which === "main" ? program() : originalProgram();
+  const result = spawnSync(node as string, [...rest, ...args], { encoding: "utf8" });
   return { code: result.status, lines: result.stderr.split("\n").filter((line) => line !== ""), stdout: result.stdout };
 }
 
