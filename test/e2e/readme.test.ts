@@ -1,0 +1,95 @@
+/** The commands of the README's "Use it", as they stand there, with the lab's names of the interfaces. */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { after, before, describe, it } from "node:test";
+import { fileURLToPath } from "node:url";
+import { originalProgram, program } from "../lab/gateway.js";
+import { buildLab, type Lab } from "../lab/lab.js";
+import type { Namespace } from "../lab/namespace.js";
+import { until, type Daemon } from "../lab/process.js";
+
+const readme = readFileSync(fileURLToPath(new URL("../../README.md", import.meta.url)), "utf8");
+const useIt = readme.slice(readme.indexOf("## Use it"), readme.indexOf("## Three degrees"));
+
+/** All commands that begin so, as words: as a shell would split these (quotes, continued lines, comments). */
+function commands(begin: string): string[][] {
+  return [...useIt.matchAll(/```sh\n([^]*?)```/g)]
+    .flatMap(([, block]) => (block as string).replaceAll("\\\n", " ").split("\n"))
+    .map((line) => line.replace(/ +#.*/, ""))
+    .filter((line) => line.startsWith(begin))
+    .map((line) => [...line.slice(begin.length).matchAll(/(?:[^\s"']+|'[^']*'|"[^"]*")+/g)].map(([word]) => word.replaceAll(/["']/g, ""))); // prettier-ignore
+}
+
+async function ready(ns: Namespace, argv: readonly string[]): Promise<Daemon> {
+  // /run and bpffs of its own: these commands use the instance "default", which this machine may have, too.
+  const alone = 'mount -t tmpfs tmpfs /run && mount -t bpf bpf /sys/fs/bpf && exec "$@"';
+  const daemon = ns.startBare(["unshare", "--mount", "sh", "-ec", alone, "sh", ...argv]);
+  await until(
+    () => `ready: ${daemon.stdout}${daemon.stderr}`,
+    () => /\]: ready$/m.test(daemon.stdout) || (daemon.ended && "ended"),
+    20_000,
+  );
+  assert.ok(!daemon.ended, daemon.stdout + daemon.stderr);
+  return daemon;
+}
+
+describe("README: on a router", () => {
+  let lab: Lab;
+  let daemon: Daemon;
+  before(async () => {
+    lab = await buildLab({ masquerade: false });
+    const [run] = commands("node dist/cli/main.js ");
+    assert.ok(run);
+    const names: Readonly<Record<string, string>> = { eth0: "wan0", eth1: "lan0" };
+    daemon = await ready(lab.router, [...program(), ...run.map((word) => names[word] ?? word)]);
+  });
+  after(() => lab.close());
+
+  /** In the mount namespace of the gateway. */
+  const l7egg = (words: readonly string[]) =>
+    lab.router.runBare([
+      "nsenter",
+      `--mount=/proc/${daemon.pid}/ns/mnt`,
+      `--wd=${process.cwd()}`,
+      ...program(),
+      ...words,
+    ]);
+
+  it("the gateway starts, with its rules and with NAT", async () => {
+    assert.match(daemon.stdout, /governed: what comes in by lan0 and would leave by wan0; 5 rules, verify both/);
+    assert.match(await lab.router.must(["iptables-save", "-t", "nat"]), /-o wan0 -j MASQUERADE/);
+  });
+
+  it("status, explain and doctor answer; clean refuses while it runs", async () => {
+    const [status, explain, doctor, clean] = commands("l7egg ");
+    assert.ok(status && explain && doctor && clean);
+    const shown = await l7egg(status);
+    assert.equal(shown.code, 0, shown.stderr);
+    assert.match(shown.stdout, /^governed: LAN lan0 -> wan0;/m);
+    const why = await l7egg(explain);
+    assert.equal(why.code, 0, why.stderr);
+    assert.match(why.stdout, /--domain \*\.debian\.org/);
+    assert.equal((await l7egg(doctor)).code, 0);
+    const refused = await l7egg(clean);
+    assert.equal(refused.code, 2);
+    assert.match(refused.stderr, /is running \(pid \d+\)/);
+    assert.equal((await daemon.stop(8_000)).code, 0, daemon.stderr);
+  });
+});
+
+describe("README: the original's command line", () => {
+  let lab: Lab;
+  before(async () => {
+    lab = await buildLab({ masquerade: false });
+  });
+  after(() => lab.close());
+
+  it("starts on this machine's own egress", async () => {
+    const [words] = commands("l7egg-cli ");
+    assert.ok(words);
+    const argv = [...originalProgram(), ...words.map((word) => word.replace("enp0s3", "eth0"))];
+    const daemon = await ready(lab.client.ns, argv);
+    assert.match(daemon.stdout, /governed: this box's own egress and would leave by eth0; 3 rules/);
+    assert.equal((await daemon.stop(8_000)).code, 0, daemon.stderr);
+  });
+});
