@@ -53,7 +53,7 @@ async function allows(station: Station, family: Family): Promise<void> {
   const options = { address, name: names.allowed, names: few, concurrency: 4 };
   let got = await hello(station.lab, { ...options, ms: 250 });
   // The first connections through a program that has just started may be slow: it must work, not be fast.
-  if (got.answered === 0 && failures(got) === 0) got = await hello(station.lab, { ...options, ms: 2_000 });
+  if (got.answered === 0) got = await hello(station.lab, { ...options, ms: 3_000, timeoutMs: 5_000 });
   if (got.answered > 0 && failures(got) === 0) return;
   throw new Error(`check: of the allowed (${familyTitle[family]}) ${got.answered} answered, ${failures(got)} not`);
 }

@@ -36,10 +36,7 @@ export async function startGateway(lab: BenchLab, args: readonly string[]): Prom
   const base = ["run", "--lan", lanInterface, "--eface", wanInterface, "--name", instance, ...resolvers];
   // Each line of the file is one argument. The environment counts too.
   const script = `ulimit -s 32768; IFS='\n'; set -f; exec env -i PATH="$PATH" "$@" $(cat ${argFile}) > ${logFile} 2>&1`;
-  const profile = process.env["L7EGG_BENCH_CPU_PROF"];
-  const node =
-    profile === undefined ? [process.execPath] : [process.execPath, "--cpu-prof", `--cpu-prof-dir=${profile}`];
-  const argv = ["sh", "-c", script, "sh", ...node, join(root, "dist/cli/main.js"), ...base];
+  const argv = ["sh", "-c", script, "sh", ...nodeWords(), join(root, "dist/cli/main.js"), ...base];
   const forget = atExit(() => removeLeftovers(instance));
   const begun = performance.now();
   const daemon = lab.router.startBare(argv);
@@ -62,6 +59,14 @@ export async function startGateway(lab: BenchLab, args: readonly string[]): Prom
       remove();
     },
   };
+}
+
+/** What `env` is given: Node, and the profiler if it was asked for. */
+function nodeWords(): string[] {
+  const folder = process.env["L7EGG_BENCH_CPU_PROF"];
+  if (folder === undefined) return [process.execPath];
+  const script = join(root, "bench/systems/l7egg/profile.mjs");
+  return [`L7EGG_BENCH_CPU_PROF=${folder}`, process.execPath, "--import", script];
 }
 
 /** Pins and sockets of one that was killed; its namespace takes the rest along. */
