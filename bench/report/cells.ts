@@ -14,6 +14,7 @@ export interface CellTable {
 /** Columns that no row of the group fills are left out. */
 export function cellsOf(results: Pick<Results, "systems">, group: Group): CellTable {
   const peer = bestPeer(group);
+  const plain = group.rows.find(({ system }) => system === "plain");
   const name = (system: string) => titleOf(results, system);
   const columns: readonly (readonly [string, (row: Row) => string])[] = [
     ["", (row) => name(row.system)],
@@ -22,6 +23,7 @@ export function cellsOf(results: Pick<Results, "systems">, group: Group): CellTa
     ["× plain", (row) => ratio(ratiosOf(row, group).plain)],
     ["× best peer", (row) => (row === peer ? "best peer" : ratio(ratiosOf(row, group).peer))],
     ["µs p50 / p99 / p99.9", (row) => latencyText(row.latency)],
+    ["µs added p50 / p99", (row) => (group.better === "lower" && row !== plain ? addedText(row, plain) : "")],
     ["CPU µs each", (row) => (row.cpuUsPerUnit === undefined ? "" : row.cpuUsPerUnit.toFixed(1))],
     ["peak MiB", (row) => (row.peakRssKiB === undefined ? "" : (row.peakRssKiB / 1_024).toFixed(0))],
     ["note", (row) => row.note ?? ""],
@@ -51,4 +53,13 @@ function latencyText(latency: Distribution | undefined): string {
   const values = [at(50), at(99), at(99.9)];
   if (values.some((value) => value === undefined)) return "";
   return values.map((value) => Math.round(value!).toLocaleString("en")).join(" / ");
+}
+
+/** What it adds to plain forwarding. Of a crowd that would say nothing: only where a time is the figure. */
+function addedText({ latency }: Row, plain: Row | undefined): string {
+  const added = [50, 99].map((percentile) => {
+    const [mine, its] = [latency, plain?.latency].map((one) => one?.find(([at]) => at === percentile)?.[1]);
+    return mine === undefined || its === undefined ? undefined : Math.round(mine - its).toLocaleString("en");
+  });
+  return added.includes(undefined) ? "" : added.join(" / ");
 }

@@ -64,6 +64,14 @@ test("cells: latency, processor time, memory and notes where there are any; time
   assert.deepEqual(lines[0], ["nginx", "1,234", "best peer", "1,234 / 12,344 / 123,440", "61.3", "90", "3 failed"]);
 });
 
+test("cells: where a time is the figure, what is added to plain forwarding", () => {
+  const time = (system: string, p50: number, p99: number) =>
+    row({ ...head, unit: "µs", better: "lower", system }, [p50], { latency: [[50, p50], [99, p99], [99.9, p99]] }); // prettier-ignore
+  const { head: columns, lines } = cellsOf({ systems: [] }, groupsOf([time("plain", 80, 200), time("l7egg-both", 95.4, 190)])[0]!); // prettier-ignore
+  const at = columns.indexOf("µs added p50 / p99");
+  assert.deepEqual([lines[0]![at], lines[1]![at]], ["", "15 / -10"]);
+});
+
 test("Markdown: what would break a table or become markup is escaped", () => {
   assert.equal(markdownTable(["", "note"], [["a|b", "*.x\ny"]]), "|  | note |\n| --- | --- |\n| a\\|b | \\*.x y |");
 });
