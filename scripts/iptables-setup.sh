@@ -34,6 +34,8 @@
 #  - The conntrack match switches on nf_defrag: fragments are put together before they come to these hooks, and no name can hide between two.
 #  - DNS: answers on their way to a governed client (sport 53) wait in the queue until the kernel's maps hold the addresses they name. With a resolver
 #    on this box the queries come by INPUT and the answers leave by OUTPUT. What the gateway itself sends (a refusal) carries ALLOW and isn't asked again.
+#  - A resolver may also be reached otherwise than by eface (another LAN, a third network, own egress with --iface): then the questions are no egress and carry
+#    no mark, but user space must have seen them to know the answers. (In OUTPUT it tells them from egress by INSPECT.)
 #  - Own egress: OUTPUT asks the same classifier, pinned as a socket filter (`-m bpf`). iptables-legacy opens that path again whenever anybody
 #    changes the table: take the rules down before the pin.
 #  - One table of one family changes in one step (iptables-restore --noflush). The jumps stand first in the built-in chains.
@@ -132,6 +134,7 @@ rules_mangle() {
     echo "-A $fwd -i $lan -o $eface $is_inspect $queue"
     for proto in udp tcp; do
       echo "-A $fwd -o $lan -p $proto -m $proto --sport 53 $queue"
+      echo "-A $fwd -i $lan ! -o $eface -p $proto -m $proto --dport 53 $queue"
       echo "-A $in -i $lan -p $proto -m $proto --dport 53 $queue"
       echo "-A $out -o $lan -p $proto -m $proto --sport 53 $not_allowed $queue"
     done
@@ -142,6 +145,9 @@ rules_mangle() {
   echo "-A $out -o $eface $not_allowed -m bpf --object-pinned $pin_dir/$name/output $queue"
   for proto in udp tcp; do
     echo "-A $in -i $iface -p $proto -m $proto --sport 53 $queue"
+    [ "$iface" != "$eface" ] || continue
+    echo "-A $out -o $iface -p $proto -m $proto --dport 53 $not_allowed -j MARK --set-xmark $inspect/$mask"
+    echo "-A $out -o $iface -p $proto -m $proto --dport 53 $is_inspect $queue"
   done
 }
 

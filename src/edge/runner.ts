@@ -7,7 +7,7 @@
  */
 import { Reason, Verdict } from "../core/abi.generated.js";
 import type { Command, DecisionCommand, LearnCommand, VerdictCommand } from "../core/engine/commands.js";
-import type { Event, PacketId } from "../core/engine/events.js";
+import type { Event, PacketEvent, PacketId } from "../core/engine/events.js";
 import { META_STRIDE, Meta } from "../native/types.js";
 import type { Queue } from "../native/types.js";
 import type { GovernedInterface } from "./clients.js";
@@ -58,8 +58,6 @@ interface Held {
   readonly since: number;
 }
 
-/** include/uapi/linux/netfilter.h */
-const NF_INET_FORWARD = 2;
 const sweepMs = 1000;
 /** setTimeout can't wait longer. */
 const maxTimerMs = 2 ** 31 - 1;
@@ -162,10 +160,6 @@ export class Runner {
   #onPacket(queue: number, meta: Uint32Array, at: number, data: Buffer, now: number): void {
     const id = packetId(queue, meta[at + Meta.id] as number);
     const mark = meta[at + Meta.mark] as number;
-    if (this.#isBetweenLans(meta, at, mark)) {
-      this.#queueOf(id).verdict(kernelId(id), "accept");
-      return;
-    }
     const event = this.#stopped ? Reason.INTERNAL : packetEvent(id, meta, at, data, this.#options.interfaces);
     if (typeof event === "number") {
       this.#abandon(id, mark, meta[at + Meta.wireLength] as number, event);
@@ -174,7 +168,7 @@ export class Runner {
     this.#current = id;
     this.#currentMark = mark;
     this.#currentJudged = false;
-    const fine = this.#run(event, now);
+    const fine = this.#run(this.#isEgress(event) ? event : { ...event, hook: "input" }, now);
     // No verdict and no exception: the engine holds it. After an exception it may believe so too, but nobody can tell.
     if (!this.#isJudged()) {
       if (fine) this.#held.set(id, { mark, since: now });
@@ -184,14 +178,14 @@ export class Runner {
   }
 
   /**
-   * In FORWARD the kernel marks INSPECT what a governed client sends out by eface. What comes from such a client without that mark is on
-   * the queue for its source port 53 only: a resolver in one LAN answers a client in another. That is no egress, as the question was none.
+   * Of a client's packet: is it on its way out by eface? In FORWARD the kernel marks those INSPECT; what else is on the queue is DNS that goes
+   * elsewhere, to another LAN, say. In OUTPUT it is the other way round: the rules mark the DNS that goes elsewhere.
    */
-  #isBetweenLans(meta: Uint32Array, at: number, mark: number): boolean {
-    if (meta[at + Meta.hook] !== NF_INET_FORWARD) return false;
-    if (!this.#options.interfaces.has(meta[at + Meta.ifindexIn] as number)) return false;
+  #isEgress(event: PacketEvent): boolean {
     const { mask, shift } = this.#options.mark;
-    return (mark & mask) >>> shift !== Verdict.INSPECT;
+    const isInspect = (event.mark & mask) >>> shift === Verdict.INSPECT;
+    if (event.policy === undefined || event.hook === "input") return true;
+    return event.hook === "forward" ? isInspect : !isInspect;
   }
 
   /** A call, so that the compiler doesn't believe the answer beyond `#run`. */

@@ -186,22 +186,34 @@ test("a packet from an interface that is not governed is nobody's: an answer", (
   assert.equal(event.policy, undefined);
 });
 
-test("from one LAN to another: passes untouched, and the engine is not asked; the neighbours are", () => {
-  const bench = new Bench();
+test("what is not on its way out is given as input: the mark tells, in OUTPUT the other way round", () => {
+  const self: GovernedInterface = { ifindex: 0, policy: 7, clientBy: 2, l3: false };
+  const lan: GovernedInterface = { ifindex: 4, policy: 7, clientBy: 0, l3: false };
+  const bench = new Bench({ interfaces: new Map([[0, self], [4, lan]]) }); // prettier-ignore
   bench.answer = (event, out) => out.push(drop((event as PacketEvent).id));
-  // A resolver behind interface 4 answers a client elsewhere: no mark of ours, or a foreign one.
-  bench.packets({ id: 1, mark: 0 }, { id: 2, mark: 0xffffff0f }, { id: 3, mark: 0x20 }, { id: 4, mark: 0x30 });
+  const [input, forward, output] = [1, 2, 3];
+  const cases: readonly (readonly [hook: number, mark: number, ifindexIn: number, expected: string])[] = [
+    [forward, 0x10, 4, "forward"],
+    [forward, 0xffffff1f, 4, "forward"],
+    // To another LAN: no mark of ours, or one that decides already.
+    [forward, 0x00, 4, "input"],
+    [forward, 0xffffff0f, 4, "input"],
+    [forward, 0x20, 4, "input"],
+    [forward, 0x30, 4, "input"],
+    // From a network that is not governed: an answer, wherever it comes from.
+    [forward, 0x00, 9, "forward"],
+    [input, 0x00, 4, "input"],
+    [output, 0x00, 0, "output"],
+    [output, 0x10, 0, "input"],
+  ];
+  cases.forEach(([hook, mark, ifindexIn], id) => bench.packets({ id, hook, mark, ifindexIn, bytes: Buffer.alloc(40, 0x45) })); // prettier-ignore
   assert.deepEqual(
-    bench.verdicts.map(({ id, action, mark }) => [id, action, mark]),
-    [1, 2, 3, 4].map((id) => [id, "accept", undefined]),
+    bench.events.map((event) => (event as PacketEvent).hook),
+    cases.map(([, , , expected]) => expected),
   );
-  assert.equal(bench.events.length, 0);
-  assert.equal(bench.runner.stats().held, 0);
-  // INSPECT; to this box (INPUT); from an interface that is not governed.
-  bench.packets({ id: 5, mark: 0x10 }, { id: 6, hook: 1, mark: 0 }, { id: 7, mark: 0, ifindexIn: 9 });
   assert.deepEqual(
     bench.events.map((event) => (event as PacketEvent).policy),
-    [7, 7, undefined],
+    cases.map(([, , ifindexIn]) => (ifindexIn === 9 ? undefined : 7)),
   );
 });
 

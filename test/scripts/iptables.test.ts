@@ -77,7 +77,9 @@ for (const kind of ["nft", "legacy"] as const) {
         `-A L7EGG-FWD-a -i lan0 -o wan0 -p ${icmp} -m mark --mark 0x400/0xc00 -m conntrack --ctstate RELATED -j MARK --set-xmark 0xc00/0xc00`,
         "-A L7EGG-FWD-a -i lan0 -o wan0 -m mark --mark 0x400/0xc00 -j NFQUEUE --queue-balance 3:5",
         "-A L7EGG-FWD-a -o lan0 -p udp -m udp --sport 53 -j NFQUEUE --queue-balance 3:5",
+        "-A L7EGG-FWD-a -i lan0 ! -o wan0 -p udp -m udp --dport 53 -j NFQUEUE --queue-balance 3:5",
         "-A L7EGG-FWD-a -o lan0 -p tcp -m tcp --sport 53 -j NFQUEUE --queue-balance 3:5",
+        "-A L7EGG-FWD-a -i lan0 ! -o wan0 -p tcp -m tcp --dport 53 -j NFQUEUE --queue-balance 3:5",
         "-A L7EGG-IN-a -i lan0 -p udp -m udp --dport 53 -j NFQUEUE --queue-balance 3:5",
         "-A L7EGG-IN-a -i lan0 -p tcp -m tcp --dport 53 -j NFQUEUE --queue-balance 3:5",
         "-A L7EGG-OUT-a -o lan0 -p udp -m udp --sport 53 -m mark ! --mark 0xc00/0xc00 -j NFQUEUE --queue-balance 3:5",
@@ -103,7 +105,7 @@ for (const kind of ["nft", "legacy"] as const) {
       assert.deepEqual(saved(), empty);
       up(...options);
       const installed = saved().filter((line) => line.startsWith("-A L7EGG"));
-      assert.equal(installed.length, 2 * (2 * 10 + 2));
+      assert.equal(installed.length, 2 * (2 * 12 + 2));
       assert.deepEqual(printed.filter((line) => line.startsWith("-A")).sort(), installed.sort());
     });
 
@@ -187,6 +189,11 @@ for (const kind of ["nft", "legacy"] as const) {
           "-A L7EGG-OUT-own -o wan0 -m conntrack --ctstate ESTABLISHED --ctdir REPLY -j MARK --set-xmark 0x30/0x30",
           "-A L7EGG-OUT-own -o wan0 -p icmp -m conntrack --ctstate RELATED -j MARK --set-xmark 0x30/0x30",
           `-A L7EGG-OUT-own -o wan0 -m mark ! --mark 0x30/0x30 -m bpf --object-pinned ${pins}/own/output -j NFQUEUE --queue-num 0`,
+          // The resolver is behind lan0, which is not eface: user space must see the questions, too.
+          ...["udp", "tcp"].flatMap((proto) => [
+            `-A L7EGG-OUT-own -o lan0 -p ${proto} -m ${proto} --dport 53 -m mark ! --mark 0x30/0x30 -j MARK --set-xmark 0x10/0x30`,
+            `-A L7EGG-OUT-own -o lan0 -p ${proto} -m ${proto} --dport 53 -m mark --mark 0x10/0x30 -j NFQUEUE --queue-num 0`,
+          ]),
         ];
         assert.deepEqual(rulesOf(kind, "", "mangle"), expected);
         assert.deepEqual(
@@ -196,7 +203,7 @@ for (const kind of ["nft", "legacy"] as const) {
         assert.equal(setup("status", "--name", "own").code, 0);
         // A LAN and the box itself under one instance.
         up("--lan", "lan0", "--own", "--eface", "wan0", "--name", "own", "--pin-dir", pins);
-        assert.equal(rulesOf(kind, "", "mangle").filter((line) => line.startsWith("-A L7EGG")).length, 9 + 5);
+        assert.equal(rulesOf(kind, "", "mangle").filter((line) => line.startsWith("-A L7EGG")).length, 11 + 5);
         rmSync(pins, { recursive: true });
         assertOk(setup("down", "--name", "own"));
         assert.deepEqual(rulesOf(kind, "", "mangle"), []);

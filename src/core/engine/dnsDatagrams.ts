@@ -46,6 +46,7 @@ export class DnsDatagrams {
       client,
       source: ip.src,
       resolver: ip.dst,
+      ifindex: packet.ifindexOut,
       id: message.id,
       name,
       type: message.questions[0]?.type ?? 0,
@@ -72,7 +73,8 @@ export class DnsDatagrams {
     const id = ((event.bytes[payloadOffset] as number) << 8) | (event.bytes[payloadOffset + 1] as number);
     const key = queryKey(ip.dst, udp.dport, ip.src, id);
     const query = this.#queries.get(key, now);
-    if (!query) return this.#voice.discard(event.id, Reason.DNS_UNSOLICITED, event.bytes.length, out);
+    if (!query || query.ifindex !== event.ifindexIn)
+      return this.#voice.discard(event.id, Reason.DNS_UNSOLICITED, event.bytes.length, out);
     const judged = judgeAnswer(query, event.bytes, payloadOffset, payloadEnd, this.#learned, this.#limits, now, out);
     if (judged.kind === "drop") {
       // The query stays: the real answer may still come (RFC 5452 section 9.1).

@@ -26,6 +26,11 @@ export interface Query {
   /** Address of the client as it stands in its packets, for the log. */
   readonly source: Addr;
   readonly resolver: Addr;
+  /**
+   * Interface by which the question left; 0: for this box. The answer must come in there: else a client could answer itself, or a friend of
+   * its behind another interface could, in the resolver's name.
+   */
+  readonly ifindex: number;
   readonly id: number;
   readonly name: string;
   readonly type: number;

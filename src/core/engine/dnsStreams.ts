@@ -34,6 +34,8 @@ interface Connection {
   /** Outstanding questions by id. */
   readonly queries: Map<number, Query>;
   readonly mark: 2 | 3 | undefined;
+  /** Interface by which it goes to the resolver (`Query.ifindex`). */
+  readonly ifindex: number;
 }
 
 /** What becomes of a packet after its payload was looked at. */
@@ -77,7 +79,7 @@ export class DnsStreams {
         if (known) this.#dropHeld(known, out);
         this.#connections.set(
           key,
-          { toServer: direction(firstSeq), toClient: undefined, queries: new Map(), mark },
+          { toServer: direction(firstSeq), toClient: undefined, queries: new Map(), mark, ifindex: packet.ifindexOut },
           now,
         );
         this.#dropEvicted(out);
@@ -113,6 +115,9 @@ export class DnsStreams {
     const key = connectionKey(ip.dst, tcp.dport, ip.src);
     const connection = this.#connections.get(key, now);
     const empty = tcp.payloadEnd === tcp.payloadOffset;
+    if (connection && connection.ifindex !== event.ifindexIn) {
+      return this.#voice.discard(event.id, Reason.DNS_UNSOLICITED, event.bytes.length, out);
+    }
     if (!connection) {
       // Closing a connection that is forgotten is harmless; its content would not be learned from, so it doesn't pass.
       if (empty) return this.#voice.accept(event.id, undefined, out);
@@ -185,6 +190,7 @@ export class DnsStreams {
         client: packet.client,
         source: packet.ip.src,
         resolver: packet.ip.dst,
+        ifindex: packet.ifindexOut,
         id: query.id,
         name,
         type: query.questions[0]?.type ?? 0,

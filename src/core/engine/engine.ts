@@ -152,6 +152,7 @@ export class Engine {
       dport,
       tcp,
       toThisBox,
+      ifindexOut: event.ifindexOut,
     });
     // Netfilter's defragmentation stands before the queue; what still is a fragment was not put together.
     if (ip.fragment !== "no") return this.#voice.deny(packetOf(0, 0, undefined), { reason: Reason.FRAGMENT }, now, out);
@@ -166,6 +167,8 @@ export class Engine {
         const tcp = parseTcp(bytes, ip);
         if (tcp.kind !== "done") return this.#malformed(packetOf(0, 0, undefined), "TCP", tcp, now, out);
         const { sport, dport } = tcp.value;
+        const isQuestion = dport === DNS_PORT && policy.isResolver(ip.dst);
+        if (toThisBox && !isQuestion) return this.#notEgress(event, ip, sport, now, out);
         return this.#clientTcp(packetOf(sport, dport, tcp.value) as TcpPacket, now, out);
       }
       case IPPROTO_UDP: {
@@ -176,6 +179,7 @@ export class Engine {
         if (dport === DNS_PORT && policy.isResolver(ip.dst)) {
           return this.#datagrams.query(packet, udp.value, now, out);
         }
+        if (toThisBox) return this.#notEgress(event, ip, sport, now, out);
         return this.#byAddress(packet, now, out);
       }
       case IPPROTO_ICMP:
@@ -197,6 +201,12 @@ export class Engine {
           out,
         );
     }
+  }
+
+  /** A client's packet that isn't on its way out: not ours to judge, but that a resolver which is a client, too, may answer another one. */
+  #notEgress(event: PacketEvent, ip: IpPacket, sport: number, now: number, out: Command[]): void {
+    if (sport === DNS_PORT) return this.#towardsClient(event, ip, now, out);
+    this.#voice.accept(event.id, undefined, out);
   }
 
   /** The receiver would discard it, so it decides nothing and is not answered: it may be a decoy for the real packet. */
@@ -267,16 +277,11 @@ export class Engine {
     const decision = packet.policy.decideAddress(packet.ip.dst, packet.ip.proto, port);
     if (decision.kind === "allow") {
       out.push({ type: "count", reason: decision.reason, bytes: packet.bytes.length });
-      this.#voice.accept(packet.id, packet.toThisBox ? undefined : MARK_ALLOW, out);
+      this.#voice.accept(packet.id, MARK_ALLOW, out);
       return true;
     }
     if (decision.kind === "deny") {
       this.#voice.deny(packet, { reason: decision.reason, rule: decision.rule }, now, out);
-      return true;
-    }
-    // The DNS port of an address on this box that is no trusted resolver: not egress, not ours.
-    if (packet.toThisBox) {
-      this.#voice.accept(packet.id, undefined, out);
       return true;
     }
     return false;

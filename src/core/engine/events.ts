@@ -4,7 +4,10 @@
  */
 import type { Addr } from "../net/address.js";
 
-/** Where netfilter handed the packet over. */
+/**
+ * Where netfilter handed the packet over. `input` is all that is not on its way out by the governed interface: to this box, or DNS that goes
+ * to another network of it. Of that only questions to trusted resolvers are judged.
+ */
 export type Hook = "forward" | "input" | "output";
 
 /**

@@ -31,8 +31,10 @@ export interface ClientPacket {
   readonly sport: number;
   readonly dport: number;
   readonly tcp: TcpSegment | undefined;
-  /** It is for a resolver on this box: it never passes the gate, so it needs no mark. */
+  /** It is for a resolver that isn't reached by eface: it never passes the gate, so it needs no mark. */
   readonly toThisBox: boolean;
+  /** Interface that it leaves by; 0: none, it is for this box. */
+  readonly ifindexOut: number;
 }
 
 export interface Why {

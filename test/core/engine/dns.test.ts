@@ -254,6 +254,36 @@ describe("DNS over UDP", () => {
     assert.deepEqual(play.packet(other, { hook: "input" }), ["accept 2"]);
   });
 
+  it("learns from a resolver in another LAN, and passes what else goes there untouched", () => {
+    const inside = "192.168.78.53";
+    const play = new Playbook({ resolver: [inside] });
+    const question = udp({ src: CLIENT, dst: inside }, {}, query("www.x.io"));
+    assert.deepEqual(play.packet(question, { hook: "input" }), ["count allow-query", "accept 1"]);
+    const other = udp({ src: CLIENT, dst: "192.168.78.54" }, {}, query("evil.io"));
+    assert.deepEqual(play.packet(other, { hook: "input" }), ["accept 2"]);
+    // It is a client itself, and so its answers come as a client's packets that are not on their way out.
+    const reply = (src: string, bytes: Buffer) => udp({ src, dst: CLIENT }, { sport: 53, dport: 40_000 }, bytes);
+    const good = answer("www.x.io", [a("www.x.io", SITE)]);
+    assert.deepEqual(play.packet(reply("192.168.78.54", good), { hook: "input" }), ["accept 3"]);
+    assert.deepEqual(play.packet(reply(inside, answer("www.x.io", [], { id: 9 })), { hook: "input", ifindexIn: 0 }), [
+      "drop 4",
+      "count dns-unsolicited",
+    ]);
+    assert.equal(play.packet(reply(inside, good), { hook: "input", ifindexIn: 0 })[0], `learn www.x.io ${SITE}`);
+    // And it may ask somebody else.
+    const asks = udp({ src: inside, dst: "192.168.77.1" }, { sport: 5300 }, query("evil.io"));
+    assert.deepEqual(play.packet(asks, { hook: "input" }), ["accept 6"]);
+  });
+
+  it("takes an answer only from where the question went", () => {
+    const play = new Playbook();
+    play.packet(udp(out, {}, query("www.x.io")));
+    const reply = udp(back, { sport: 53, dport: 40_000 }, answer("www.x.io", [a("www.x.io", SITE)]));
+    assert.deepEqual(play.packet(reply, { towardsClient: true, ifindexIn: 2 }), ["drop 2", "count dns-unsolicited"]);
+    assert.deepEqual(play.packet(reply, { towardsClient: true, ifindexIn: 0 }), ["drop 3", "count dns-unsolicited"]);
+    assert.equal(play.packet(reply, { towardsClient: true })[0], `learn www.x.io ${SITE}`);
+  });
+
   it("binds an AAAA answer that came over IPv4 to the same client", () => {
     const play = new Playbook();
     play.packet(udp(out, {}, query("www.x.io", { type: "AAAA" })));
@@ -273,6 +303,18 @@ const framed = (message: Buffer) => Buffer.concat([Buffer.from([message.length >
 describe("DNS over TCP", () => {
   const c = { sport: 41_000, dport: 53 };
   const s = { sport: 53, dport: 41_000 };
+
+  it("takes answers only from where the connection goes", () => {
+    const play = new Playbook();
+    play.packet(tcp(out, { ...c, seq: 999, flags: "S" }));
+    const synAck = tcp(back, { ...s, seq: 4999, flags: "SA" });
+    assert.deepEqual(play.packet(synAck, { towardsClient: true, ifindexIn: 2 }), ["drop 2", "count dns-unsolicited"]);
+    assert.deepEqual(play.packet(synAck, { towardsClient: true }), ["accept 3"]);
+    play.packet(tcp(out, { ...c, seq: 1000 }, framed(query("www.x.io"))));
+    const reply = tcp(back, { ...s, seq: 5000 }, framed(answer("www.x.io", [a("www.x.io", SITE)])));
+    assert.deepEqual(play.packet(reply, { towardsClient: true, ifindexIn: 2 }), ["drop 5", "count dns-unsolicited"]);
+    assert.equal(play.packet(reply, { towardsClient: true })[0], `learn www.x.io ${SITE}`);
+  });
 
   function connected(play: Playbook): Playbook {
     assert.deepEqual(play.packet(tcp(out, { ...c, seq: 999, flags: "S" })), ["accept 1 mark=allow"]);

@@ -42,6 +42,8 @@ export interface PacketOptions {
   readonly client?: ClientId;
   readonly checksumPending?: boolean;
   readonly wireLength?: number;
+  /** Where an answer comes in. Default: where questions go out. */
+  readonly ifindexIn?: number;
 }
 
 export class Playbook {
@@ -78,8 +80,9 @@ export class Playbook {
       type: "packet",
       id,
       hook: options.hook ?? "forward",
-      ifindexIn: 2,
-      ifindexOut: 3,
+      // The LAN is 2, the way out is 3; 0 is this box.
+      ifindexIn: options.ifindexIn ?? (options.towardsClient ? (options.hook === "output" ? 0 : 3) : 2),
+      ifindexOut: options.towardsClient ? 2 : options.hook === "input" ? 0 : 3,
       mark: options.towardsClient ? 0 : 0x10,
       client: options.towardsClient ? undefined : (options.client ?? CLIENT_ID),
       policy: options.towardsClient ? undefined : this.policy,
