@@ -18,11 +18,13 @@ export async function runScenarios(
 ): Promise<Findings> {
   const infos: ScenarioInfo[] = [];
   const rows: Row[] = [];
-  const scale = options.quick ? quickScale(scenarios) : 1;
-  for (const scenario of scenarios) {
+  const start = performance.now();
+  for (const [at, scenario] of scenarios.entries()) {
     const { letter, name, title, how } = scenario;
     const begun = performance.now();
-    const deadline = begun + 1_000 * scale * (options.quick ? scenario.seconds.quick : scenario.seconds.full);
+    const spent = (begun - start) / 1_000;
+    const seconds = options.quick ? quickSeconds(scenarios.slice(at), spent) : scenario.seconds.full;
+    const deadline = begun + 1_000 * seconds;
     let error: string | undefined;
     progress(`${letter} ${title}`);
     try {
@@ -38,17 +40,23 @@ export async function runScenarios(
       error = firstLine(thrown);
       progress(`${letter} FAILED: ${error}`);
     }
-    const seconds = (performance.now() - begun) / 1_000;
-    infos.push({ letter, name, title, how, seconds, ...(error === undefined ? {} : { error }) });
+    infos.push({
+      letter,
+      name,
+      title,
+      how,
+      seconds: (performance.now() - begun) / 1_000,
+      ...(error === undefined ? {} : { error }),
+    });
   }
   return { scenarios: infos, rows };
 }
 
-/** What a quick run may take, in seconds; the rest of its two minutes is for stopping and writing. */
-const quickSeconds = 112;
+/** What a quick run may take; the rest of its two minutes is for stopping and writing. */
+const quickTotal = 112;
 
-/** Together they keep to the time, each gives up the same part of its own. */
-export function quickScale(scenarios: readonly Pick<Scenario, "seconds">[]): number {
-  const sum = scenarios.reduce((total, { seconds }) => total + seconds.quick, 0);
-  return Math.min(1, quickSeconds / Math.max(1, sum));
+/** Seconds for the first of these: its share of what is left, at most what it asks for. Who took too long takes it from all that follow. */
+export function quickSeconds(scenarios: readonly Pick<Scenario, "seconds">[], spent: number): number {
+  const wanted = scenarios.reduce((sum, { seconds }) => sum + seconds.quick, 0);
+  return scenarios[0]!.seconds.quick * Math.min(1, Math.max(0, quickTotal - spent) / wanted);
 }
