@@ -123,7 +123,11 @@ async function ceiling(context: Context): Promise<Row[]> {
 
 function sampleOf(got: HelloResult): Sample {
   const failed = failures(got);
-  if (got.answered === 0) throw new Error(`no connection was answered, ${failed} were not`);
+  if (got.answered === 0) {
+    throw new Error(
+      `no connection was answered within ${Math.round(got.seconds * 1_000)} ms, ${failed} ended otherwise`,
+    );
+  }
   const note = failed > 0 ? `${failed} of ${failed + got.answered} connections failed (${reasonsOf(got)})` : undefined;
   return {
     value: got.answered / got.seconds,
