@@ -36,7 +36,9 @@ export const squid: System = {
       // .example.com: below it and itself.
       NAMES: workload.domains.map((domain) => domain.replace(/^\*/, "")).join(" "),
     });
-    const daemon = lab.router.start(["squid", "-N", "-f", config]);
+    // Its shared memory has a name that every squid of the machine uses, and stays when it is killed: a /dev/shm of its own.
+    const start = `mount -t tmpfs tmpfs /dev/shm && exec squid -N -f "$0"`;
+    const daemon = lab.router.start(["unshare", "--mount", "sh", "-c", start, config]);
     await untilListening(lab.router, daemon, "tcp", 3129);
     await redirect(lab);
     return {
