@@ -124,6 +124,11 @@ rules_mangle() {
   [ "$family" = 4 ] || icmp=ipv6-icmp
   local to_allow="-j MARK --set-xmark $allow/$mask" is_inspect="-m mark --mark $inspect/$mask" not_allowed="-m mark ! --mark $allow/$mask"
   local reply="-m conntrack --ctstate ESTABLISHED --ctdir REPLY" related="-m conntrack --ctstate RELATED"
+  # No mark at all: it went around eBPF. An interface that has just come back is known here by its name before the gateway has seen it; a route
+  # may depend on what eBPF can't know. User space judges it like what eBPF sends there.
+  for lan in ${lans[@]+"${lans[@]}"}; do
+    echo "-A $fwd -i $lan -o $eface -m mark --mark 0x0/$mask -j MARK --set-xmark $inspect/$mask"
+  done
   local queue="-j NFQUEUE --queue-num $queue_low"
   [ "$queue_low" = "$queue_high" ] || queue="-j NFQUEUE --queue-balance $queue_low:$queue_high"
   [ "$fail_mode" = closed ] || queue+=" --queue-bypass"

@@ -1,8 +1,8 @@
 /**
  * Interfaces come and go: a container's veth, a PPP line, a USB card. What the gateway wants is a name; where it hangs is a number.
  * On any change of links the wanted state is compared with the one that is, and a name that has a new number gets its programs anew.
- * Until then, some milliseconds after it appeared, a new interface is not governed: whoever makes the interfaces should bring them up
- * only then, or hold back the address.
+ * Until then, some milliseconds after it appeared, a new interface has no programs; the iptables rules, which know it by name, send what leaves
+ * a LAN by eface to user space. This box's own egress has nothing in that moment: whoever makes eface anew should bring it up only then.
  */
 import type { GovernedInterface } from "./clients.js";
 import type { Datapath } from "./datapath.js";

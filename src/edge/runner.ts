@@ -160,7 +160,7 @@ export class Runner {
   #onPacket(queue: number, meta: Uint32Array, at: number, data: Buffer, now: number): void {
     const id = packetId(queue, meta[at + Meta.id] as number);
     const mark = meta[at + Meta.mark] as number;
-    const event = this.#stopped ? Reason.INTERNAL : packetEvent(id, meta, at, data, this.#options.interfaces);
+    const event = this.#stopped ? Reason.INTERNAL : this.#eventOf(id, meta, at, data, mark);
     if (typeof event === "number") {
       this.#abandon(id, mark, meta[at + Meta.wireLength] as number, event);
       return;
@@ -168,7 +168,7 @@ export class Runner {
     this.#current = id;
     this.#currentMark = mark;
     this.#currentJudged = false;
-    const fine = this.#run(this.#isEgress(event) ? event : { ...event, hook: "input" }, now);
+    const fine = this.#run(event, now);
     // No verdict and no exception: the engine holds it. After an exception it may believe so too, but nobody can tell.
     if (!this.#isJudged()) {
       if (fine) this.#held.set(id, { mark, since: now });
@@ -178,14 +178,18 @@ export class Runner {
   }
 
   /**
-   * Of a client's packet: is it on its way out by eface? In FORWARD the kernel marks those INSPECT; what else is on the queue is DNS that goes
-   * elsewhere, to another LAN, say. In OUTPUT it is the other way round: the rules mark the DNS that goes elsewhere.
+   * What a packet is to the engine; a number: why it must be dropped unasked.
+   *
+   * In FORWARD, INSPECT says that it is on its way out by eface; what else is on the queue is DNS that goes elsewhere, to another LAN, say. In
+   * OUTPUT it is the other way round: the rules mark the DNS that goes elsewhere. INSPECT from an interface that nobody knows is of a LAN that
+   * has just come back, and whose number is still news to us: it must not be taken for an answer on its way to a client.
    */
-  #isEgress(event: PacketEvent): boolean {
-    const { mask, shift } = this.#options.mark;
-    const isInspect = (event.mark & mask) >>> shift === Verdict.INSPECT;
-    if (event.policy === undefined || event.hook === "input") return true;
-    return event.hook === "forward" ? isInspect : !isInspect;
+  #eventOf(id: PacketId, meta: Uint32Array, at: number, data: Buffer, mark: number): PacketEvent | number {
+    const event = packetEvent(id, meta, at, data, this.#options.interfaces);
+    if (typeof event === "number" || event.hook === "input") return event;
+    const isInspect = (mark & this.#options.mark.mask) >>> this.#options.mark.shift === Verdict.INSPECT;
+    if (event.policy === undefined) return event.hook === "forward" && isInspect ? Reason.NO_POLICY : event;
+    return isInspect === (event.hook === "forward") ? event : { ...event, hook: "input" };
   }
 
   /** A call, so that the compiler doesn't believe the answer beyond `#run`. */

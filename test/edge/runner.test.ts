@@ -180,7 +180,7 @@ test("what the engine is told of a client's packet", () => {
 test("a packet from an interface that is not governed is nobody's: an answer", () => {
   const bench = new Bench();
   bench.answer = (event, out) => out.push(accept((event as PacketEvent).id, undefined));
-  bench.packets({ id: 1, ifindexIn: 9 });
+  bench.packets({ id: 1, mark: 0, ifindexIn: 9 });
   const event = bench.events[0] as PacketEvent;
   assert.equal(event.client, undefined);
   assert.equal(event.policy, undefined);
@@ -215,6 +215,22 @@ test("what is not on its way out is given as input: the mark tells, in OUTPUT th
     bench.events.map((event) => (event as PacketEvent).policy),
     cases.map(([, , ifindexIn]) => (ifindexIn === 9 ? undefined : 7)),
   );
+});
+
+test("INSPECT from an interface that nobody knows is no answer: dropped unasked; in OUTPUT it is", () => {
+  const bench = new Bench();
+  bench.answer = (event, out) => out.push(accept((event as PacketEvent).id, undefined));
+  bench.packets(
+    { id: 1, mark: 0x10, ifindexIn: 9 },
+    { id: 2, mark: 0, ifindexIn: 9 },
+    { id: 3, hook: 3, mark: 0x10, ifindexIn: 0 },
+  );
+  assert.deepEqual(
+    bench.verdicts.map(({ id, action }) => `${id} ${action}`),
+    ["1 drop", "2 accept", "3 accept"],
+  );
+  assert.equal(bench.events.length, 2);
+  assert.equal(bench.runner.stats().reasons[Reason.NO_POLICY]?.packets, 1);
 });
 
 test("a client that can't be told is dropped without asking", () => {

@@ -73,6 +73,7 @@ for (const kind of ["nft", "legacy"] as const) {
         "-A INPUT -j L7EGG-IN-a",
         "-A FORWARD -j L7EGG-FWD-a",
         "-A OUTPUT -j L7EGG-OUT-a",
+        "-A L7EGG-FWD-a -i lan0 -o wan0 -m mark --mark 0x0/0xc00 -j MARK --set-xmark 0x400/0xc00",
         "-A L7EGG-FWD-a -i lan0 -o wan0 -m mark --mark 0x400/0xc00 -m conntrack --ctstate ESTABLISHED --ctdir REPLY -j MARK --set-xmark 0xc00/0xc00",
         `-A L7EGG-FWD-a -i lan0 -o wan0 -p ${icmp} -m mark --mark 0x400/0xc00 -m conntrack --ctstate RELATED -j MARK --set-xmark 0xc00/0xc00`,
         "-A L7EGG-FWD-a -i lan0 -o wan0 -m mark --mark 0x400/0xc00 -j NFQUEUE --queue-balance 3:5",
@@ -105,7 +106,7 @@ for (const kind of ["nft", "legacy"] as const) {
       assert.deepEqual(saved(), empty);
       up(...options);
       const installed = saved().filter((line) => line.startsWith("-A L7EGG"));
-      assert.equal(installed.length, 2 * (2 * 12 + 2));
+      assert.equal(installed.length, 2 * (2 * 13 + 2));
       assert.deepEqual(printed.filter((line) => line.startsWith("-A")).sort(), installed.sort());
     });
 
@@ -203,7 +204,7 @@ for (const kind of ["nft", "legacy"] as const) {
         assert.equal(setup("status", "--name", "own").code, 0);
         // A LAN and the box itself under one instance.
         up("--lan", "lan0", "--own", "--eface", "wan0", "--name", "own", "--pin-dir", pins);
-        assert.equal(rulesOf(kind, "", "mangle").filter((line) => line.startsWith("-A L7EGG")).length, 11 + 5);
+        assert.equal(rulesOf(kind, "", "mangle").filter((line) => line.startsWith("-A L7EGG")).length, 12 + 5);
         rmSync(pins, { recursive: true });
         assertOk(setup("down", "--name", "own"));
         assert.deepEqual(rulesOf(kind, "", "mangle"), []);
@@ -357,6 +358,8 @@ for (const kind of ["nft", "legacy"] as const) {
         up("--lan", "lan0", "--eface", "wan0");
         mark("0x10/0xffffffff");
         assert.ok(!ping(client, toServer), "INSPECT goes to the queue, where nobody listens");
+        mark("0x0/0xffffffff");
+        assert.ok(!ping(client, toServer), "and so does what eBPF has not seen at all");
         assert.ok(ping(client, family === "4" ? "10.9.1.1" : "fd09:1::1"), "what is for the router itself passes");
         // Echo replies are in REPLY direction of a connection from outside. The bit outside of the mask is still there afterwards.
         mark("0x110/0xffffffff");
@@ -386,6 +389,8 @@ for (const kind of ["nft", "legacy"] as const) {
 
     test("packets: --masquerade hides the client, in both families", () => {
       up("--lan", "lan0", "--eface", "wan0", "--masquerade");
+      // What eBPF would have allowed.
+      add("-t mangle -A PREROUTING -i lan0 -j MARK --set-xmark 0x30/0x30");
       for (const [tool, to, source] of [
         ["iptables", "10.9.2.2", "10.9.2.1"],
         ["ip6tables", "fd09:2::2", "fd09:2::1"],
