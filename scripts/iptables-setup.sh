@@ -40,6 +40,8 @@
 #    changes the table: take the rules down before the pin.
 #  - One table of one family changes in one step (iptables-restore --noflush). The jumps stand first in the built-in chains.
 set -euo pipefail
+# `su` without a dash leaves these out.
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 
 lans=() eface='' iface='' own='' queues=0 mask_text=0x30 fail_mode=closed masquerade='' name=default pin_dir=/sys/fs/bpf/l7egg dry_run=''
 iptables=${IPTABLES:-iptables}

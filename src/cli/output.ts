@@ -12,6 +12,8 @@ export function version(): string {
 /** Run a command; its exit code is what it returns, or by what it throws. */
 export async function finish(work: () => Promise<number>): Promise<void> {
   let code: number;
+  // `su` without a dash leaves these out, and iptables and tc are there.
+  process.env["PATH"] = `${process.env["PATH"] ?? ""}:/usr/local/sbin:/usr/sbin:/sbin`;
   try {
     code = await work();
   } catch (error) {

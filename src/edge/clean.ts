@@ -74,7 +74,8 @@ export async function cleanInstance(
 /** Our chains in this network namespace, in both kinds of iptables and both families. */
 export function ownChains(): { readonly chain: string; readonly name: string }[] {
   const out = new Map<string, { chain: string; name: string }>();
-  for (const program of ["iptables-save", "ip6tables-save", "iptables-legacy-save", "ip6tables-legacy-save"]) {
+  const kinds = ["", "-nft", "-legacy"].flatMap((kind) => [`iptables${kind}-save`, `ip6tables${kind}-save`]);
+  for (const program of kinds) {
     // Asking legacy for its tables would load its modules: only if somebody uses it.
     if (
       program.includes("legacy") &&

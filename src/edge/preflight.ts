@@ -232,8 +232,7 @@ function forwarding(path: string): string {
 
 /** Is `name` in the PATH? */
 export function hasProgram(name: string): boolean {
-  const path = `${process.env["PATH"] ?? ""}:/usr/sbin:/sbin`;
-  return path.split(":").some((folder) => folder !== "" && existsSync(`${folder}/${name}`));
+  return (process.env["PATH"] ?? "").split(":").some((folder) => folder !== "" && existsSync(`${folder}/${name}`));
 }
 
 /** The addon, or one line that says how to get it. */

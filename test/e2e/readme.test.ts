@@ -20,10 +20,13 @@ function commands(begin: string): string[][] {
     .map((line) => [...line.slice(begin.length).matchAll(/(?:[^\s"']+|'[^']*'|"[^"]*")+/g)].map(([word]) => word.replaceAll(/["']/g, ""))); // prettier-ignore
 }
 
+/** As `su` without a dash leaves it on Debian: iptables and tc are not in it. */
+const plainPath = ["env", "PATH=/usr/local/bin:/usr/bin:/bin"];
+
 async function ready(ns: Namespace, argv: readonly string[]): Promise<Daemon> {
   // /run and bpffs of its own: these commands use the instance "default", which this machine may have, too.
   const alone = 'mount -t tmpfs tmpfs /run && mount -t bpf bpf /sys/fs/bpf && exec "$@"';
-  const daemon = ns.startBare(["unshare", "--mount", "sh", "-ec", alone, "sh", ...argv]);
+  const daemon = ns.startBare(["unshare", "--mount", "sh", "-ec", alone, "sh", ...plainPath, ...argv]);
   await until(
     () => `ready: ${daemon.stdout}${daemon.stderr}`,
     () => /\]: ready$/m.test(daemon.stdout) || (daemon.ended && "ended"),
@@ -51,6 +54,7 @@ describe("README: on a router", () => {
       "nsenter",
       `--mount=/proc/${daemon.pid}/ns/mnt`,
       `--wd=${process.cwd()}`,
+      ...plainPath,
       ...program(),
       ...words,
     ]);
