@@ -139,6 +139,8 @@ rules_mangle() {
     echo "-A $fwd -i $lan -o $eface $is_inspect $reply $to_allow"
     echo "-A $fwd -i $lan -o $eface -p $icmp $is_inspect $related $to_allow"
     echo "-A $fwd -i $lan -o $eface $is_inspect $queue"
+    # A DNAT rule has taken it elsewhere since eBPF asked for its route: no egress.
+    echo "-A $fwd -i $lan ! -o $eface $is_inspect -j MARK --set-xmark 0x0/$mask"
     for proto in udp tcp; do
       echo "-A $fwd -o $lan -p $proto -m $proto --sport 53 $queue"
       echo "-A $fwd -i $lan ! -o $eface -p $proto -m $proto --dport 53 $queue"

@@ -79,6 +79,22 @@ for (const [what, lan] of [
       assert.equal((await s.agent.call("udp", { address: "192.168.78.77", port: 53 })).outcome, "reply");
       assert.deepEqual(s.gateway.decisions.slice(since), []);
     });
+
+    it("questions that a DNAT rule sends there are its own: learned from if it is trusted, untouched if it isn't", async () => {
+      const redirect = (from: string, to: string) =>
+        s.lab.router.must(["iptables", "-w", "-t", "nat", "-A", "PREROUTING", "-i", "lan0", "-p", "udp", "-d", from, "--dport", "53", "-j", "DNAT", "--to-destination", to]); // prettier-ignore
+      await redirect("9.9.9.9", there().v4);
+      await redirect("9.9.9.10", "192.168.78.77");
+      const not = await s.gateway.expect({ verdict: "deny", reason: "dns-name", name: "www.denied.example" }, () =>
+        dig(s.client, "www.denied.example", { server: "9.9.9.9", seconds: 1 }),
+      );
+      // The refusal comes from where the question went, and that isn't where the client believes it to be.
+      assert.equal(not.status, "");
+      assert.deepEqual((await dig(s.client, "www.allowed.example", { server: "9.9.9.9" })).answers, [server(10).v4]);
+      const since = s.gateway.decisions.length;
+      assert.equal((await s.agent.call("udp", { address: "9.9.9.10", port: 53 })).outcome, "reply");
+      assert.deepEqual(s.gateway.decisions.slice(since), []);
+    });
   });
 }
 

@@ -77,6 +77,7 @@ for (const kind of ["nft", "legacy"] as const) {
         "-A L7EGG-FWD-a -i lan0 -o wan0 -m mark --mark 0x400/0xc00 -m conntrack --ctstate ESTABLISHED --ctdir REPLY -j MARK --set-xmark 0xc00/0xc00",
         `-A L7EGG-FWD-a -i lan0 -o wan0 -p ${icmp} -m mark --mark 0x400/0xc00 -m conntrack --ctstate RELATED -j MARK --set-xmark 0xc00/0xc00`,
         "-A L7EGG-FWD-a -i lan0 -o wan0 -m mark --mark 0x400/0xc00 -j NFQUEUE --queue-balance 3:5",
+        "-A L7EGG-FWD-a -i lan0 ! -o wan0 -m mark --mark 0x400/0xc00 -j MARK --set-xmark 0x0/0xc00",
         "-A L7EGG-FWD-a -o lan0 -p udp -m udp --sport 53 -j NFQUEUE --queue-balance 3:5",
         "-A L7EGG-FWD-a -i lan0 ! -o wan0 -p udp -m udp --dport 53 -j NFQUEUE --queue-balance 3:5",
         "-A L7EGG-FWD-a -o lan0 -p tcp -m tcp --sport 53 -j NFQUEUE --queue-balance 3:5",
@@ -106,7 +107,7 @@ for (const kind of ["nft", "legacy"] as const) {
       assert.deepEqual(saved(), empty);
       up(...options);
       const installed = saved().filter((line) => line.startsWith("-A L7EGG"));
-      assert.equal(installed.length, 2 * (2 * 13 + 2));
+      assert.equal(installed.length, 2 * (2 * 14 + 2));
       assert.deepEqual(printed.filter((line) => line.startsWith("-A")).sort(), installed.sort());
     });
 
@@ -204,7 +205,7 @@ for (const kind of ["nft", "legacy"] as const) {
         assert.equal(setup("status", "--name", "own").code, 0);
         // A LAN and the box itself under one instance.
         up("--lan", "lan0", "--own", "--eface", "wan0", "--name", "own", "--pin-dir", pins);
-        assert.equal(rulesOf(kind, "", "mangle").filter((line) => line.startsWith("-A L7EGG")).length, 12 + 5);
+        assert.equal(rulesOf(kind, "", "mangle").filter((line) => line.startsWith("-A L7EGG")).length, 13 + 5);
         rmSync(pins, { recursive: true });
         assertOk(setup("down", "--name", "own"));
         assert.deepEqual(rulesOf(kind, "", "mangle"), []);
