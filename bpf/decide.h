@@ -20,6 +20,7 @@ struct decision {
 	__u8 new_flow; // 1: worth caching
 	__u8 opens; // 1: a SYN that passes; where its stream begins must be remembered
 	__u8 by_hello; // 1: the first payload was read and allowed here
+	__u8 fast; // 1: a flow that skips netfilter
 };
 
 static __always_inline const struct l7_config *get_config(void)
@@ -267,6 +268,7 @@ static __always_inline bool decide_by_flow(struct __sk_buff *skb, const struct l
 	if (age >= idle * NS_PER_SECOND)
 		return false;
 	d->from_flow = 1;
+	d->fast = (flow->flags & L7_FLOW_FAST) != 0;
 	if (flow->verdict == L7_VERDICT_DENY) {
 		say(d, L7_VERDICT_DENY, flow->reason, flow->rule);
 	} else if (is_settled(flow, p)) {

@@ -6,6 +6,8 @@
  *   output     socket filter for iptables OUTPUT (-m bpf): 1 = send this box's own packet to user space
  *   gate       TC egress on eface: the last word; what carries no verdict is judged here or dropped
  *   watch      TC egress on LAN interfaces, TC ingress on eface for this box's own traffic: replies
+ *   back       TC ingress on eface, for LANs: replies of flows that skip netfilter
+ *   past       socket filter for iptables PREROUTING (-m bpf): 1 = a packet of such a flow, which conntrack must not take for a new one
  *
  * A TC program that lets a packet go returns TC_ACT_UNSPEC (= TCX_NEXT), never TC_ACT_OK, so that other people's filters on the same interface
  * still see it.
@@ -112,6 +114,8 @@ decided:
 	}
 	/* NONE clears our bits: this is the first program on the path, so nothing of ours can have set them. */
 	set_mark(skb, cfg, d.verdict);
+	if (d.fast && cfg->fast && !skb->vlan_present && (d.verdict == L7_VERDICT_ALLOW || d.verdict == L7_VERDICT_PENDING))
+		return skip_out(skb, &p);
 	return PASS;
 not_ours:
 	set_mark(skb, cfg, L7_VERDICT_NONE);
@@ -297,6 +301,67 @@ int watch(struct __sk_buff *skb)
 	if ((!is_lan || bpf_map_lookup_elem(&egress, &p.ifindex)) && get_interface(0, &own))
 		count_reply(skb, &own, 0, &p);
 	return PASS;
+}
+
+/* The flow that a reply to one of our LANs answers skips netfilter: so does the reply. `fib`: its way. */
+static __always_inline bool answers_fast_flow(const struct l7_config *cfg, const struct packet *p,
+					      const struct bpf_fib_lookup *fib)
+{
+	struct l7_flow_key key = { .sport = p->key.dport, .dport = p->key.sport, .proto = p->key.proto };
+	const struct l7_flow *flow;
+	struct l7_interface lan;
+	bool known;
+
+	if (!get_interface(fib->ifindex, &lan))
+		return false;
+	__builtin_memcpy(key.src, p->key.dst, 16);
+	__builtin_memcpy(key.dst, p->key.src, 16);
+	if (!policy_of(&lan, fib->ifindex, key.src, &key.policy, &known))
+		return false;
+	flow = bpf_map_lookup_elem(&flows, &key);
+	return flow && flow->generation == cfg->generation && flow->verdict != L7_VERDICT_DENY &&
+	       (flow->flags & L7_FLOW_FAST);
+}
+
+/* Whatever isn't sure goes the long way. `watch` sees all of it at the LAN's egress. */
+SEC("tc")
+int back(struct __sk_buff *skb)
+{
+	struct packet p = { .ifindex = skb->ifindex };
+	const struct l7_config *cfg = get_config();
+	struct bpf_fib_lookup fib = {};
+
+	if (!cfg || !cfg->fast || !is_ip(skb) || skb->vlan_present || skb->pkt_type == PACKET_OTHERHOST)
+		return PASS;
+	parse(skb, L7_HOOK_GATE, ETH_HLEN, &p);
+	check_protocol(skb, &p);
+	if (!p.family || p.error || p.fragment || (!is_tcp(&p) && p.key.proto != IPPROTO_UDP) || is_multicast(&p))
+		return PASS;
+	if (!find_way(skb, &p, &fib) || !answers_fast_flow(cfg, &p, &fib))
+		return PASS;
+	return send_on(skb, &p, &fib);
+}
+
+/*
+ * Called for what climbs (the mark says so). conntrack has seen nothing of a flow that skips it; two of its packets that wait in the queue would
+ * be two new connections to it, of which it drops one, and a reply of the server the first packet of one from outside.
+ */
+SEC("socket")
+int past(struct __sk_buff *skb)
+{
+	struct packet p = { .ifindex = skb->ifindex };
+	const struct l7_config *cfg = get_config();
+	const struct l7_flow *flow;
+	struct l7_interface iface;
+	bool known;
+
+	if (!cfg || !cfg->fast || !get_interface(p.ifindex, &iface))
+		return 0;
+	parse(skb, L7_HOOK_OUTPUT, 0, &p);
+	if (!p.has_flow || p.error || !policy_of(&iface, p.ifindex, p.key.src, &p.key.policy, &known))
+		return 0;
+	flow = bpf_map_lookup_elem(&flows, &p.key);
+	return flow && flow->generation == cfg->generation && (flow->flags & L7_FLOW_FAST);
 }
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

@@ -29,6 +29,9 @@
 #define L7_MAX_EXT_HEADERS 8
 #define L7_EVENT_SNAP 128
 
+/* An event of an allow wakes the reader at most once in so many ms; the reader looks again a little later by itself. Denials always wake it. */
+#define L7_EVENT_QUIET_MS 50
+
 /* What a classifier says of a packet. The low two bits are also the value put in the mark (see l7_config.mark_shift). */
 enum l7_verdict {
 	L7_VERDICT_NONE = 0, // not ours: not governed, or not egress; passes untouched
@@ -119,6 +122,7 @@ struct l7_config {
 	__u32 flow_idle_tcp; // seconds without a packet after which a cached TCP flow is a miss; 0 = never cached
 	__u32 flow_idle_other; // the same for UDP, ICMP echo and the rest
 	__u32 flow_idle_deny; // the same for denied flows
+	__u32 fast; // 1: nobody's netfilter rules need to see forwarded flows, they may skip it
 	__u8 hash_seed[16]; // key of the name hash in `bindings`
 };
 
@@ -231,6 +235,7 @@ struct l7_flow_key {
 #define L7_FLOW_FINAL 1 /* flag: the server acknowledged all judged bytes (or nothing was judged) */
 #define L7_FLOW_BY_HELLO 2 /* flag: the name on the wire decided; a new SYN must be judged anew */
 #define L7_FLOW_CLIMBED 4 /* flag: a payload went to user space before the verdict; it alone judges the range from then on */
+#define L7_FLOW_FAST 16 /* flag: both directions skip netfilter while l7_config.fast is 1 */
 #define L7_FLOW_OPENED 8 /* flag: the server acknowledged this flow's SYN, so its stream begins at judged_start */
 struct l7_flow {
 	__u64 last_seen_ns;

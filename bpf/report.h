@@ -4,6 +4,7 @@
 #define L7EGG_REPORT_H
 
 #include "decide.h"
+#include "fast.h"
 
 static __always_inline void count(__u32 reason, __u32 bytes)
 {
@@ -35,11 +36,29 @@ static __always_inline bool within_budget(__u32 per_second, __u32 which)
 	return true;
 }
 
+/*
+ * When an allow last woke the reader. A client that is denied waits for its reset; a log line can wait, and a wake-up for each new connection
+ * would cost more than the connection itself. CPUs share it without a lock: one wake-up more does no harm.
+ * (Not static: clang 14 would split it and write BTF that the kernel refuses.)
+ */
+__u64 last_wake_ns;
+
+static __always_inline __u64 wake_flags(const struct decision *d, __u64 now)
+{
+	if (d->verdict != L7_VERDICT_ALLOW)
+		return BPF_RB_FORCE_WAKEUP;
+	if (now - last_wake_ns < L7_EVENT_QUIET_MS * 1000000ULL)
+		return BPF_RB_NO_WAKEUP;
+	last_wake_ns = now;
+	return BPF_RB_FORCE_WAKEUP;
+}
+
 /* Not inlined: rare, and its stack must not add to the classifier's. */
 static __noinline int emit(struct __sk_buff *skb, const struct packet *p, const struct decision *d, __u32 per_second)
 {
 	const struct hello_scratch *name = get_scratch();
 	struct l7_event *event;
+	__u64 event_ns;
 	__u32 snap = p->wire_len < L7_EVENT_SNAP ? p->wire_len : L7_EVENT_SNAP;
 
 	if (per_second == 0)
@@ -50,7 +69,8 @@ static __noinline int emit(struct __sk_buff *skb, const struct packet *p, const 
 		count(L7_REASON_EVENTS_LOST, p->wire_len);
 		return 0;
 	}
-	event->time_ns = bpf_ktime_get_ns();
+	event_ns = bpf_ktime_get_ns();
+	event->time_ns = event_ns;
 	event->ifindex = p->ifindex;
 	event->policy = p->key.policy;
 	event->rule = d->rule;
@@ -71,7 +91,7 @@ static __noinline int emit(struct __sk_buff *skb, const struct packet *p, const 
 	if (snap < 1 || snap > L7_EVENT_SNAP || bpf_skb_load_bytes(skb, p->network, event->data, snap))
 		snap = 0;
 	event->snap_len = snap;
-	bpf_ringbuf_submit(event, 0);
+	bpf_ringbuf_submit(event, wake_flags(d, event_ns));
 	return 0;
 }
 
@@ -95,7 +115,8 @@ static __noinline int remember(const struct packet *p, const struct decision *d,
 		flow.judged_start = p->seq;
 		flow.judged_end = p->seq + p->payload;
 	}
-
+	if (d->fast)
+		flow.flags |= L7_FLOW_FAST;
 	if (bpf_map_update_elem(&flows, &p->key, &flow, BPF_ANY))
 		count(L7_REASON_MAP_FULL, p->wire_len);
 	return 0;
@@ -105,7 +126,7 @@ static __noinline int remember(const struct packet *p, const struct decision *d,
  * A SYN goes out: remember where its stream begins. One that comes again changes nothing, neither what was judged since nor that a
  * payload climbed. If it can't be stored, user space finds no beginning for the first payload and denies it (MID_FLOW).
  */
-static __noinline int open_flow(const struct packet *p, const struct decision *d, __u32 generation)
+static __noinline int open_flow(const struct packet *p, struct decision *d, __u32 generation)
 {
 	struct l7_flow flow = {
 		.last_seen_ns = coarse_now(),
@@ -117,22 +138,27 @@ static __noinline int open_flow(const struct packet *p, const struct decision *d
 		.judged_end = p->seq + 1,
 		.verdict = L7_VERDICT_PENDING,
 		.reason = L7_REASON_PENDING,
+		.flags = d->fast ? L7_FLOW_FAST : 0,
 	};
 	const struct l7_flow *known = bpf_map_lookup_elem(&flows, &p->key);
 
 	flow.opened_s = flow.last_seen_ns / NS_PER_SECOND;
 	if (known && known->generation == generation && known->verdict != L7_VERDICT_DENY &&
-	    known->judged_start == flow.judged_start && !(known->flags & L7_FLOW_FINAL))
+	    known->judged_start == flow.judged_start && !(known->flags & L7_FLOW_FINAL)) {
+		d->fast = (known->flags & L7_FLOW_FAST) != 0;
 		return 0;
+	}
 	if (bpf_map_update_elem(&flows, &p->key, &flow, BPF_ANY))
 		count(L7_REASON_MAP_FULL, p->wire_len);
 	return 0;
 }
 
 /* What a decision leaves behind for the flow's next packets. */
-static __always_inline void record(struct __sk_buff *skb, const struct packet *p, const struct decision *d,
+static __always_inline void record(struct __sk_buff *skb, const struct packet *p, struct decision *d,
 				   const struct l7_config *cfg)
 {
+	if (p->hook == L7_HOOK_CLASSIFY && cfg->fast && (d->opens || d->new_flow))
+		d->fast = may_skip(skb, p);
 	if (d->opens) {
 		open_flow(p, d, cfg->generation);
 	} else if (d->new_flow || d->by_hello) {

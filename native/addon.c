@@ -35,6 +35,7 @@ static const struct {
 
 	{ "linkAttach", l7_link_attach },
 	{ "linkUpdate", l7_link_update },
+	{ "tcxCount", l7_tcx_count },
 	{ "linkDetach", l7_link_detach },
 	{ "linkInfo", l7_link_info },
 	{ "clsactAttach", l7_clsact_attach },
@@ -42,6 +43,7 @@ static const struct {
 
 	{ "ringbufOpen", l7_ringbuf_open },
 	{ "ringbufClose", l7_ringbuf_close },
+	{ "ringbufRead", l7_ringbuf_read },
 
 	{ "rawOpen", l7_raw_open },
 	{ "rawSend", l7_raw_send },

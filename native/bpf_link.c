@@ -32,6 +32,29 @@ napi_value l7_link_attach(napi_env env, napi_callback_info info)
 	return l7_fd_wrap(env, L7_FD_LINK, (int)fd);
 }
 
+/* tcxCount(ifindex, egress): programs there; 0 where the kernel has no TCX. */
+napi_value l7_tcx_count(napi_env env, napi_callback_info info)
+{
+	struct l7_bpf_prog_query query = {};
+	napi_value argv[2];
+	union bpf_attr attr;
+	bool egress;
+	long err;
+
+	if (!l7_args(env, info, 2, argv) || !l7_get_u32(env, argv[0], "ifindex", &query.target_ifindex) ||
+	    !l7_get_bool(env, argv[1], "egress", &egress))
+		return NULL;
+	query.attach_type = egress ? L7_BPF_TCX_EGRESS : L7_BPF_TCX_INGRESS;
+	memset(&attr, 0, sizeof(attr));
+	memcpy(&attr, &query, sizeof(query));
+	err = l7_bpf(BPF_PROG_QUERY, &attr, sizeof(query));
+	memcpy(&query, &attr, sizeof(query));
+	/* ENOENT: nobody was ever there (6.6). EINVAL: a kernel that doesn't know the place. */
+	if (err && err != -ENOENT && err != -EINVAL)
+		return l7_throw_errno(env, "BPF_PROG_QUERY", (int)-err, NULL, NULL);
+	return l7_u32(env, err ? 0 : query.count);
+}
+
 /* linkUpdate(link, program): the kernel swaps it in one step. */
 napi_value l7_link_update(napi_env env, napi_callback_info info)
 {

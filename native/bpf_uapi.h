@@ -25,6 +25,17 @@ struct l7_bpf_link_create {
 	uint64_t expected_revision;
 };
 
+/* The part of union bpf_attr for BPF_PROG_QUERY by interface. */
+struct l7_bpf_prog_query {
+	uint32_t target_ifindex;
+	uint32_t attach_type;
+	uint32_t query_flags;
+	uint32_t attach_flags;
+	uint64_t prog_ids;
+	uint32_t count;
+	uint32_t pad;
+};
+
 /* struct bpf_link_info, with its tcx part. */
 struct l7_bpf_link_info {
 	uint32_t type;

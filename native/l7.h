@@ -166,6 +166,7 @@ napi_value l7_program_test_run(napi_env env, napi_callback_info info);
 
 napi_value l7_link_attach(napi_env env, napi_callback_info info);
 napi_value l7_link_update(napi_env env, napi_callback_info info);
+napi_value l7_tcx_count(napi_env env, napi_callback_info info);
 napi_value l7_link_detach(napi_env env, napi_callback_info info);
 napi_value l7_link_info(napi_env env, napi_callback_info info);
 
@@ -174,6 +175,7 @@ napi_value l7_clsact_detach(napi_env env, napi_callback_info info);
 
 napi_value l7_ringbuf_open(napi_env env, napi_callback_info info);
 napi_value l7_ringbuf_close(napi_env env, napi_callback_info info);
+napi_value l7_ringbuf_read(napi_env env, napi_callback_info info);
 
 napi_value l7_queue_open(napi_env env, napi_callback_info info);
 napi_value l7_queue_flush(napi_env env, napi_callback_info info);

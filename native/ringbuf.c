@@ -179,6 +179,19 @@ napi_value l7_ringbuf_open(napi_env env, napi_callback_info info)
 	return result;
 }
 
+/* ringbufRead(ring): what is there now, to onRecords, as if the kernel had woken us. */
+napi_value l7_ringbuf_read(napi_env env, napi_callback_info info)
+{
+	napi_value argv[1];
+	struct ring *ring;
+
+	if (!l7_args(env, info, 1, argv) || !(ring = l7_unwrap(env, argv[0], &ring_tag, "ring buffer")))
+		return NULL;
+	if (ring->fd >= 0)
+		ready(&ring->poller);
+	return l7_undefined(env);
+}
+
 napi_value l7_ringbuf_close(napi_env env, napi_callback_info info)
 {
 	napi_value argv[1];

@@ -15,9 +15,10 @@
 #   --mark-mask M      two neighbouring bits of the packet mark; default 0x30. All other bits are left as they are
 #   --mode nfqueue     the only one so far
 #   --fail-mode MODE   closed (default): nobody listens on the queue = drop; open: = pass (--queue-bypass)
+#   --fast             forwarded flows may skip netfilter (eBPF sends them on): conntrack sees none of them, and must not guess
 #   --masquerade       hide the LANs behind eface's address, IPv4 and IPv6
 #   --name INSTANCE    1-15 of a-z 0-9 -; default "default". It ends the names of the chains: L7EGG-FWD-default
-#   --pin-dir DIR      where the eBPF programs are pinned: DIR/INSTANCE/output; default /sys/fs/bpf/l7egg
+#   --pin-dir DIR      where the eBPF programs are pinned: DIR/INSTANCE/output and past; default /sys/fs/bpf/l7egg
 #   --dry-run          print what would be given to iptables-restore, change nothing
 #   IPTABLES=PROGRAM   which iptables: iptables (default), iptables-nft or iptables-legacy
 #
@@ -31,6 +32,8 @@
 #    jump over the user's later rules; from `mangle` it goes on into the whole of the user's `filter`.
 #  - Replies of connections that were opened from outside (ssh to a server in the LAN) are allowed by conntrack direction; so are ICMP errors
 #    that belong to a known connection.
+#  - With --fast, conntrack must not take a packet amid a connection that skips netfilter for the beginning of another: of one from outside, or what
+#    the client says next would be a "reply"; nor of one from the client (the pinned program `past` knows the flows).
 #  - The conntrack match switches on nf_defrag: fragments are put together before they come to these hooks, and no name can hide between two.
 #  - DNS: answers on their way to a governed client (sport 53) wait in the queue until the kernel's maps hold the addresses they name. With a resolver
 #    on this box the queries come by INPUT and the answers leave by OUTPUT. What the gateway itself sends (a refusal) carries ALLOW and isn't asked again.
@@ -43,7 +46,7 @@ set -euo pipefail
 # `su` without a dash leaves these out.
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 
-lans=() eface='' iface='' own='' queues=0 mask_text=0x30 fail_mode=closed masquerade='' name=default pin_dir=/sys/fs/bpf/l7egg dry_run=''
+lans=() eface='' iface='' own='' fast='' queues=0 mask_text=0x30 fail_mode=closed masquerade='' name=default pin_dir=/sys/fs/bpf/l7egg dry_run=''
 iptables=${IPTABLES:-iptables}
 tables=(raw mangle nat)
 # Rules by family and table, "4-mangle"; what is not there is to be removed.
@@ -116,6 +119,7 @@ cmd_status() {
 rules_raw() {
   local lan
   for lan in ${lans[@]+"${lans[@]}"}; do
+    [ -z "$fast" ] || echo "-A $pre -i $lan -m mark --mark $inspect/$mask -m bpf --object-pinned $pin_dir/$name/past -j CT --notrack"
     echo "-A $pre -i $lan -m mark --mark 0x0/$mask -m rpfilter --invert -j CT --notrack"
   done
   echo "-A $own_dns -p udp -m udp --sport 53 -m mark --mark $allow/$mask -j CT --notrack"
@@ -126,6 +130,8 @@ rules_mangle() {
   [ "$family" = 4 ] || icmp=ipv6-icmp
   local to_allow="-j MARK --set-xmark $allow/$mask" is_inspect="-m mark --mark $inspect/$mask" not_allowed="-m mark ! --mark $allow/$mask"
   local reply="-m conntrack --ctstate ESTABLISHED --ctdir REPLY" related="-m conntrack --ctstate RELATED"
+  # What is decided has nothing to ask here: both of its verdicts have the upper bit of the mask.
+  [ ${#lans[@]} = 0 ] || echo "-A $fwd -o $eface -m mark --mark $upper/$upper -j RETURN"
   # No mark at all: it went around eBPF. An interface that has just come back is known here by its name before the gateway has seen it; a route
   # may depend on what eBPF can't know. User space judges it like what eBPF sends there.
   for lan in ${lans[@]+"${lans[@]}"}; do
@@ -136,6 +142,7 @@ rules_mangle() {
   [ "$fail_mode" = closed ] || queue+=" --queue-bypass"
 
   for lan in ${lans[@]+"${lans[@]}"}; do
+    [ -z "$fast" ] || echo "-A $fwd -i $eface -o $lan -p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate NEW -j DROP"
     echo "-A $fwd -i $lan -o $eface $is_inspect $reply $to_allow"
     echo "-A $fwd -i $lan -o $eface -p $icmp $is_inspect $related $to_allow"
     echo "-A $fwd -i $lan -o $eface $is_inspect $queue"
@@ -314,7 +321,8 @@ explain() {
   tried "target MARK" "-j MARK" "-j MARK --set-xmark 0x0/0x30"
   tried "match mark" "-m mark" "-m mark --mark 0x10/0x30"
   tried "match conntrack" "-m conntrack" "-m conntrack --ctstate ESTABLISHED --ctdir REPLY"
-  tried "match bpf" "-m bpf" "-m bpf --object-pinned $pin_dir/$name/output"
+  tried "match bpf" "/output" "-m bpf --object-pinned $pin_dir/$name/output"
+  tried "match bpf" "/past" "-m bpf --object-pinned $pin_dir/$name/past"
   tried "match rpfilter" "-m rpfilter" "-m rpfilter --invert"
   tried "target CT" "-j CT" "-j CT --notrack"
   tried "target MASQUERADE" "-j MASQUERADE" "-j MASQUERADE"
@@ -335,6 +343,7 @@ parse_options() {
     case $option in
       --masquerade) masquerade=1 && continue ;;
       --own) own=1 && continue ;;
+      --fast) fast=1 && continue ;;
       --dry-run) dry_run=1 && continue ;;
       --*=*) value=${option#*=} option=${option%%=*} ;;
       --lan | --eface | --iface | --queues | --mark-mask | --mode | --fail-mode | --name | --pin-dir)
@@ -405,11 +414,13 @@ check_up_options() {
   printf -v mask '0x%x' $value
   printf -v inspect '0x%x' $((1 << shift))
   printf -v allow '0x%x' $((3 << shift))
+  printf -v upper '0x%x' $((2 << shift))
 
   [[ $pin_dir =~ ^/[A-Za-z0-9._/-]+$ ]] || refuse "bad --pin-dir '$pin_dir': an absolute path without blanks"
-  if [ -n "$own" ] && [ -z "$dry_run" ]; then
-    [ -e "$pin_dir/$name/output" ] || refuse "no program is pinned at $pin_dir/$name/output: 'l7egg run' does that first"
-  fi
+  local program
+  for program in ${own:+output} ${fast:+past}; do
+    [ -n "$dry_run" ] || [ -e "$pin_dir/$name/$program" ] || refuse "no program is pinned at $pin_dir/$name/$program: 'l7egg run' does that first"
+  done
 }
 
 # /proc/net, not /sys/class/net: the latter shows the network namespace it was mounted in, which may be another one.

@@ -34,6 +34,7 @@ run_needs="
   iptables        iptables
   iproute2        ip
   ethtool         ethtool
+  nftables        nft
 "
 # dnsmasq-base, not dnsmasq: the program without the service.
 test_needs="

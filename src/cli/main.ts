@@ -77,6 +77,10 @@ export function buildProgram(): Command {
     .option("--max-flows <N>", `room for flows (default: ${defaults.sizes.flows})`)
     .option("--masquerade", "hide the LANs behind eface's address (NAT)")
     .option("--no-iptables", "leave the iptables rules to somebody else (scripts/iptables-setup.sh)")
+    .option(
+      "--fast-path <MODE>",
+      "auto: forwarded flows skip netfilter where nobody else has rules; off (default: auto)",
+    )
     .addOption(new Option("--attach <MODE>", "auto, tcx (kernel 6.6 and later) or clsact (default: auto)"))
     .action((options: RawRunOptions) => finish(async () => (await import("./run.js")).run(options)));
   program

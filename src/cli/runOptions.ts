@@ -31,6 +31,7 @@ export interface RawRunOptions {
   readonly masquerade?: boolean;
   readonly iptables?: boolean;
   readonly attach?: string;
+  readonly fastPath?: string;
 }
 
 /** Most entries of one map: more is a mistake, and gigabytes of locked memory. */
@@ -97,6 +98,7 @@ export function readRunOptions(raw: RawRunOptions): GatewayOptions {
     },
     masquerade: raw.masquerade ?? false,
     iptables: raw.iptables ?? true,
+    fastPath: choice("--fast-path", raw.fastPath, ["auto", "off"], "auto"),
     attach: choice("--attach", raw.attach, ["auto", "tcx", "clsact"], "auto"),
   };
   if (errors.length > 0) {

@@ -54,6 +54,7 @@ export function formatStatus(status: GatewayStatus): string[] {
     `rules (${status.rules.length}): ${status.rules.slice(0, 10).join("; ")}${status.rules.length > 10 ? "; ..." : ""}`,
     `resolvers: ${status.resolvers.join(", ")}`,
     `iptables rules: ${status.iptables ?? "left to somebody else (--no-iptables)"}`,
+    `fast path: ${status.fastPath.on ? "on, forwarded flows skip netfilter" : `off: ${status.fastPath.why.join("; ")}`}`,
     `attached (${status.attachMode}):`,
     ...status.attached.map(
       (one) => `  ${one.program.padEnd(8)} ${one.point.padEnd(7)} of ${one.interfaceName} (${one.ifindex})`,

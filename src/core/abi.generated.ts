@@ -19,6 +19,7 @@ export const MAX_EVENT_BYTES = 1048576;
 export const PORT_RANGES = 16;
 export const MAX_EXT_HEADERS = 8;
 export const EVENT_SNAP = 128;
+export const EVENT_QUIET_MS = 50;
 /** flag: more than one name was seen on this address */
 export const NAME_SHARED = 1;
 /** flag: the server acknowledged all judged bytes (or nothing was judged) */
@@ -27,6 +28,8 @@ export const FLOW_FINAL = 1;
 export const FLOW_BY_HELLO = 2;
 /** flag: a payload went to user space before the verdict; it alone judges the range from then on */
 export const FLOW_CLIMBED = 4;
+/** flag: both directions skip netfilter while l7_config.fast is 1 */
+export const FLOW_FAST = 16;
 /** flag: the server acknowledged this flow's SYN, so its stream begins at judged_start */
 export const FLOW_OPENED = 8;
 
@@ -386,11 +389,13 @@ export interface AbiConfig {
   readonly flowIdleOther: number;
   /** the same for denied flows */
   readonly flowIdleDeny: number;
+  /** 1: nobody's netfilter rules need to see forwarded flows, they may skip it */
+  readonly fast: number;
   /** key of the name hash in `bindings` */
   readonly hashSeed: Uint8Array;
 }
 
-export const CONFIG_SIZE = 48;
+export const CONFIG_SIZE = 52;
 /** Offset of each field in bytes. */
 export const ConfigOffset = {
   markMask: 0,
@@ -401,12 +406,13 @@ export const ConfigOffset = {
   flowIdleTcp: 20,
   flowIdleOther: 24,
   flowIdleDeny: 28,
-  hashSeed: 32,
+  fast: 32,
+  hashSeed: 36,
 } as const;
 
-export function encodeConfig(value: AbiConfig, target: Buffer = Buffer.alloc(48), offset = 0): Buffer {
-  target.fill(0, offset, offset + 48);
-  const at = view(target, offset, 48);
+export function encodeConfig(value: AbiConfig, target: Buffer = Buffer.alloc(52), offset = 0): Buffer {
+  target.fill(0, offset, offset + 52);
+  const at = view(target, offset, 52);
   at.setUint32(0, value.markMask, true);
   at.setUint32(4, value.markShift, true);
   at.setUint32(8, value.generation, true);
@@ -415,12 +421,13 @@ export function encodeConfig(value: AbiConfig, target: Buffer = Buffer.alloc(48)
   at.setUint32(20, value.flowIdleTcp, true);
   at.setUint32(24, value.flowIdleOther, true);
   at.setUint32(28, value.flowIdleDeny, true);
-  putBytes(target, offset + 32, 16, value.hashSeed);
+  at.setUint32(32, value.fast, true);
+  putBytes(target, offset + 36, 16, value.hashSeed);
   return target;
 }
 
 export function decodeConfig(source: Uint8Array, offset = 0): AbiConfig {
-  const at = view(source, offset, 48);
+  const at = view(source, offset, 52);
   return {
     markMask: at.getUint32(0, true),
     markShift: at.getUint32(4, true),
@@ -430,7 +437,8 @@ export function decodeConfig(source: Uint8Array, offset = 0): AbiConfig {
     flowIdleTcp: at.getUint32(20, true),
     flowIdleOther: at.getUint32(24, true),
     flowIdleDeny: at.getUint32(28, true),
-    hashSeed: getBytes(source, offset + 32, 16),
+    fast: at.getUint32(32, true),
+    hashSeed: getBytes(source, offset + 36, 16),
   };
 }
 

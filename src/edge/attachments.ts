@@ -8,7 +8,7 @@ import type { AttachPoint, BpfProgram, Native, TcxLink } from "../native/types.j
 import { listPins, makePinDir, removePin } from "./bpffs.js";
 import { errnoOf } from "./errors.js";
 
-export type ProgramName = "classify" | "watch" | "gate";
+export type ProgramName = "classify" | "watch" | "back" | "gate";
 
 export interface Attachment {
   readonly program: ProgramName;
@@ -36,7 +36,7 @@ export function clsactHandle(instance: string, program: ProgramName): number {
   // FNV-1a, 24 bits of it; the low byte says which program, so that a handle is never 0.
   let hash = 0x811c9dc5;
   for (const char of instance) hash = Math.imul(hash ^ char.charCodeAt(0), 0x01000193);
-  return ((hash & 0x7fffff) << 8) | { classify: 1, watch: 2, gate: 3 }[program];
+  return ((hash & 0x7fffff) << 8) | { classify: 1, watch: 2, gate: 3, back: 4 }[program];
 }
 
 export class Attachments {

@@ -104,6 +104,7 @@ async function removeFilters(native: Native, name: string): Promise<string[]> {
         { ...at, program: "classify", point: "ingress" },
         { ...at, program: "watch", point: "egress" },
         { ...at, program: "watch", point: "ingress" },
+        { ...at, program: "back", point: "ingress" },
       ];
       for (const one of all) {
         if (removeClsact(native, name, one))

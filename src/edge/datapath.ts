@@ -78,13 +78,16 @@ export type MapName = (typeof mapNames)[number];
 export class Datapath {
   readonly #config: DatapathConfig;
   readonly #object: BpfObject;
+  /** Socket filters that iptables rules call; `past` in LAN mode, `output` for own egress. */
   readonly #output: BpfProgram | undefined;
+  readonly #past: BpfProgram | undefined;
   readonly maps: Readonly<Record<MapName, BpfMap>>;
   readonly attachments: Attachments;
   readonly generation: number;
   readonly hashSeed: Uint8Array;
   /** The flows of an earlier run were taken over. */
   readonly adoptedFlows: boolean;
+  #fast: boolean;
 
   /** Nothing is attached or pinned yet. Errors: `SystemError` of the addon, with the verifier's log. */
   static prepare(native: Native, config: DatapathConfig): Datapath {
@@ -104,6 +107,8 @@ export class Datapath {
       : 1;
     this.hashSeed = before?.hashSeed ?? randomBytes(16);
     this.adoptedFlows = before?.flows !== undefined;
+    // Adopted flows that skip netfilter go on doing so until somebody has looked.
+    this.#fast = before?.flows !== undefined && before.fast;
     const object = native.loadObject({
       path: config.object ?? objectPath,
       maxEntries: {
@@ -119,9 +124,11 @@ export class Datapath {
     this.#object = object;
     this.maps = Object.fromEntries(mapNames.map((name) => [name, object.map(name)])) as Record<MapName, BpfMap>;
     this.#output = config.own ? object.program("output") : undefined;
+    this.#past = config.own ? undefined : object.program("past");
     const programs = {
       classify: object.program("classify"),
       watch: object.program("watch"),
+      back: object.program("back"),
       gate: object.program("gate"),
     };
     this.attachments = new Attachments(native, config.instance, config.paths.links, programs, config.attachMode);
@@ -136,6 +143,8 @@ export class Datapath {
     for (const name of mapNames) pinOver(this.maps[name], join(paths.maps, name));
     if (this.#output) pinOver(this.#output, paths.output);
     else removePin(paths.output);
+    if (this.#past) pinOver(this.#past, paths.past);
+    else removePin(paths.past);
     writeWord(paths.abi, String(ABI_VERSION));
   }
 
@@ -153,6 +162,17 @@ export class Datapath {
       l3: one.l3 ? 1 : 0,
     });
     this.maps.interfaces.put(u32(one.ifindex), value);
+  }
+
+  /** Forwarded flows skip netfilter. */
+  get fast(): boolean {
+    return this.#fast;
+  }
+
+  setFast(fast: boolean): void {
+    if (fast === this.#fast) return;
+    this.#fast = fast;
+    this.#putConfig();
   }
 
   removeInterface(ifindex: number): void {
@@ -190,10 +210,9 @@ export class Datapath {
     this.#object.close();
   }
 
-  #fill(): void {
-    const { config, policies, cidr4, cidr6, port_sets: portSets } = this.maps;
-    const { tables, mark, failMode, interfaces, egress } = this.#config;
-    config.put(
+  #putConfig(): void {
+    const { mark, failMode } = this.#config;
+    this.maps.config.put(
       u32(0),
       encodeConfig({
         markMask: mark.mask,
@@ -204,9 +223,16 @@ export class Datapath {
         flowIdleTcp: flowIdle.tcp,
         flowIdleOther: flowIdle.other,
         flowIdleDeny: flowIdle.deny,
+        fast: this.#fast ? 1 : 0,
         hashSeed: this.hashSeed,
       }),
     );
+  }
+
+  #fill(): void {
+    const { policies, cidr4, cidr6, port_sets: portSets } = this.maps;
+    const { tables, interfaces, egress } = this.#config;
+    this.#putConfig();
     fillTables({ cidr4, cidr6, portSets, policies }, tables);
     for (const one of interfaces) this.setInterface(one);
     for (const ifindex of egress) this.setEgress(ifindex);
@@ -219,6 +245,7 @@ export const allReasons = Object.values(Reason).filter((code) => code !== Reason
 interface Previous {
   readonly generation: number;
   readonly hashSeed: Uint8Array;
+  readonly fast: boolean;
   readonly policy: string | undefined;
   /** undefined: of another shape. */
   readonly flows: BpfMap | undefined;
@@ -238,12 +265,12 @@ function readPrevious(native: Native, paths: InstancePaths, maxFlows: number): P
   const value = config.valueSize === CONFIG_SIZE ? config.get(u32(0)) : undefined;
   config.close();
   if (!value) return undefined;
-  const { generation, hashSeed } = decodeConfig(value);
+  const { generation, hashSeed, fast } = decodeConfig(value);
   const same =
     flows.type === "lru_hash" &&
     flows.keySize === FLOW_KEY_SIZE &&
     flows.valueSize === FLOW_SIZE &&
     flows.maxEntries === maxFlows;
   if (!same) flows.close();
-  return { generation, hashSeed, policy: readWord(paths.policy), flows: same ? flows : undefined };
+  return { generation, hashSeed, fast: fast === 1, policy: readWord(paths.policy), flows: same ? flows : undefined };
 }

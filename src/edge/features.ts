@@ -42,7 +42,7 @@ const kernel: Record<Probed, { readonly name: string; readonly needed: boolean; 
   },
   nfqueue: { name: "NFQUEUE", needed: true, cost: "no gateway: undecided packets could not be judged" },
   transparent: { name: "transparent sockets", needed: false, cost: "nothing yet: TPROXY mode is to come" },
-  bpfLoop: { name: "bpf_loop (5.17)", needed: false, cost: "names on the wire are judged in user space only" },
+  bpfLoop: { name: "bpf_loop (5.17)", needed: false, cost: "nothing" },
   fibLookup: {
     name: "bpf_fib_lookup (4.18)",
     needed: true,

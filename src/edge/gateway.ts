@@ -15,7 +15,7 @@ import { Engine } from "../core/engine/engine.js";
 import { defaultLimits } from "../core/engine/limits.js";
 import { NameHasher } from "../core/names/hash.js";
 import { Verdict } from "../core/abi.generated.js";
-import type { BatchHandler, Native, Queue, QueueOptions, RawSender, RingBuffer } from "../native/types.js";
+import type { BatchHandler, Native, Queue, QueueOptions, RawSender } from "../native/types.js";
 import type { Attachment } from "./attachments.js";
 import { removeClsact } from "./attachments.js";
 import { removeEmptyDir, removePinDir } from "./bpffs.js";
@@ -23,9 +23,11 @@ import type { GovernedInterface } from "./clients.js";
 import { bootId, monotonicMs } from "./clock.js";
 import { Datapath } from "./datapath.js";
 import { UsageError, describe, errnoOf } from "./errors.js";
+import { EventReader } from "./eventReader.js";
 import type { Claim } from "./instances.js";
 import { claimInstance, releaseInstance, writeRecord } from "./instances.js";
 import { rulesDown, rulesUp } from "./iptables.js";
+import { FastPath } from "./fastPath.js";
 import { Journal, readJournal } from "./journal.js";
 import { KernelMaps } from "./kernelMaps.js";
 import { governedInterfaces, wantedAttachments } from "./layout.js";
@@ -44,8 +46,9 @@ export interface GatewayParts {
   readonly runner: Runner;
   readonly queues: readonly Queue[];
   readonly sender: RawSender;
-  readonly ring: RingBuffer;
+  readonly events: EventReader;
   readonly reattacher: Reattacher;
+  readonly fastPath: FastPath;
   readonly interfaces: Map<number, GovernedInterface>;
 }
 
@@ -89,18 +92,20 @@ export class Gateway {
   }
 
   async #stop(): Promise<void> {
-    const { plan, claim, datapath, journal, runner, queues, sender, ring, reattacher } = this.parts;
+    const { plan, claim, datapath, journal, runner, queues, sender, events, reattacher, fastPath } = this.parts;
     const { attachments } = datapath;
     const all = (program: Attachment["program"]) => () =>
       attachments.list().filter((one) => one.program === program).forEach((one) => attachments.detach(one)); // prettier-ignore
     const steps: (() => void | Promise<void>)[] = [
       () => reattacher.close(),
+      () => fastPath.close(),
       all("gate"),
       () => (plan.options.iptables ? rulesDown(plan.options.name) : undefined),
       () => runner.stop(),
       all("classify"),
+      all("back"),
       all("watch"),
-      () => ring.close(),
+      () => events.close(),
       () => queues.forEach((queue) => queue.close()),
       () => sender.close(),
       () => datapath.close(),
@@ -200,12 +205,12 @@ async function build(
   datapath.pin();
   if (options.iptables) {
     if (!takesOver) undo.push(() => rulesDown(options.name));
-    for (const remark of await rulesUp(options)) log.warn({}, remark);
+    for (const remark of await rulesUp({ ...options, fast: datapath.fast })) log.warn({}, remark);
   }
   if (!takesOver) undo.push(() => datapath.attachments.list().forEach((one) => datapath.attachments.detach(one)));
   datapath.attach(wantedAttachments(plan.lan, plan.eface));
-  const ring = native.openRingBuffer(datapath.maps.events, (record) => runner.onKernelEvent(record));
-  undo.push(() => ring.close());
+  const events = new EventReader(native, datapath.maps.events, (record) => runner.onKernelEvent(record));
+  undo.push(() => events.close());
   if (restored.length > 0 || datapath.adoptedFlows) {
     log.info(
       { restored: restored.length, adoptedFlows: datapath.adoptedFlows },
@@ -216,7 +221,22 @@ async function build(
   const reattacher = new Reattacher({ plan, datapath, interfaces, log });
   // An interface may have changed since the preflight.
   void reattacher.reconcile();
-  return { plan, claim, datapath, engine, journal, maps, runner, queues, sender, ring, reattacher, interfaces };
+  const fastPath = new FastPath({ native, plan, datapath, log });
+  return {
+    plan,
+    claim,
+    datapath,
+    engine,
+    journal,
+    maps,
+    runner,
+    queues,
+    sender,
+    events,
+    reattacher,
+    fastPath,
+    interfaces,
+  };
 }
 
 /** UsageError: somebody took the queue since the preflight. */

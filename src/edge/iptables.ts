@@ -16,6 +16,8 @@ export interface RulesOptions {
   readonly failMode: FailMode;
   readonly masquerade: boolean;
   readonly pinDir: string;
+  /** Forwarded flows may skip netfilter (fastPath.ts). Default: no. */
+  readonly fast?: boolean;
 }
 
 /** Sets the rules in place of those of an earlier run; each table changes in one step. Returns the script's remarks. */
@@ -28,6 +30,7 @@ export async function rulesUp(options: RulesOptions): Promise<string[]> {
     ...["--mode", "nfqueue", "--fail-mode", options.failMode],
     ...["--name", options.name, "--pin-dir", options.pinDir],
     ...(options.masquerade ? ["--masquerade"] : []),
+    ...(options.fast ? ["--fast"] : []),
   ]);
   return stderr;
 }

@@ -17,6 +17,7 @@ export function wantedAttachments(lan: readonly Link[], eface: Link): Attachment
   return [
     ...lan.map((link) => at(link, "classify", "ingress")),
     ...lan.map((link) => at(link, "watch", "egress")),
+    ...(eface.ethernet ? [at(eface, "back", "ingress")] : []),
     gate,
   ];
 }

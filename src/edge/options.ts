@@ -47,6 +47,8 @@ export interface GatewayOptions {
   readonly masquerade: boolean;
   /** false: somebody else sets the rules (`--no-iptables`). */
   readonly iptables: boolean;
+  /** auto: forwarded flows skip netfilter where nobody else has rules; off: never. */
+  readonly fastPath: "auto" | "off";
   /** How the programs are attached; `auto`: TCX where the kernel has it, else clsact. */
   readonly attach: "auto" | "tcx" | "clsact";
 }

@@ -18,6 +18,7 @@ export interface InstancePaths {
   readonly links: string;
   /** Socket filter for `iptables -m bpf --object-pinned` (own egress). */
   readonly output: string;
+  readonly past: string;
   /** Symbolic links whose targets are words: the only way to keep a word in bpffs. */
   readonly abi: string;
   readonly policy: string;
@@ -36,6 +37,7 @@ export function instancePaths(name: string, pinDir: string, runDir: string = def
     maps: join(pins, "maps"),
     links: join(pins, "links"),
     output: join(pins, "output"),
+    past: join(pins, "past"),
     abi: join(pins, "abi"),
     policy: join(pins, "policy"),
   };

@@ -10,6 +10,7 @@ import type { QueueStats } from "../native/types.js";
 import type { Attachment } from "./attachments.js";
 import { clientText } from "./clientText.js";
 import { monotonicMs } from "./clock.js";
+import type { FastPathState } from "./fastPath.js";
 import type { Gateway } from "./gateway.js";
 import { rulesStatus } from "./iptables.js";
 import type { JournalStats } from "./journal.js";
@@ -32,6 +33,8 @@ export interface GatewayStatus {
   readonly rules: readonly string[];
   readonly attached: readonly Attachment[];
   readonly attachMode: string;
+  /** Whether forwarded flows skip netfilter, and why not. */
+  readonly fastPath: FastPathState;
   /** `null`: started with --no-iptables. */
   readonly iptables: string | null;
   readonly queues: readonly QueueStatus[];
@@ -100,6 +103,7 @@ export async function gatewayStatus(gateway: Gateway, logStats: LogStats, learne
     attached: datapath.attachments.list(),
     attachMode: plan.attachMode,
     sizes: options.sizes,
+    fastPath: gateway.parts.fastPath.state,
     iptables: options.iptables ? (await rulesStatus(options.name)).state : null,
     queues: queues.map((queue) => ({ queue: queue.queue, depth: depths.get(queue.queue) ?? -1, ...queue.stats() })),
     learned: learnedStatus(gateway, learned),

@@ -54,6 +54,7 @@ export interface Binding {
     gsoSegs: number,
   ): { returnValue: number; durationNs: number; mark: number; data: Buffer };
 
+  tcxCount(ifindex: number, egress: boolean): number;
   linkAttach(program: Handle, ifindex: number, egress: boolean): Handle;
   linkUpdate(link: Handle, program: Handle): void;
   linkDetach(link: Handle): void;
@@ -67,6 +68,7 @@ export interface Binding {
     maxPerTurn: number,
     onRecords: (count: number) => void,
   ): { readonly handle: Handle; readonly memory: Buffer };
+  ringbufRead(ring: Handle): void;
   ringbufClose(ring: Handle): void;
 
   rawOpen(mark: number): Handle;

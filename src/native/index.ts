@@ -1,7 +1,7 @@
 /** The addon behind argument checks. See docs/native.md; the contract is types.ts. */
 import { binding } from "./binding.js";
 import { loadObject, openPinnedMap, openPinnedProgram } from "./bpf.js";
-import { attachClsact, attachTcx, detachClsact, openPinnedLink } from "./link.js";
+import { attachClsact, attachTcx, detachClsact, openPinnedLink, tcxCount } from "./link.js";
 import { openQueue } from "./queue.js";
 import { openRingBuffer } from "./ring.js";
 import { closeFd, openRawSender, openTransparentSocket } from "./sockets.js";
@@ -18,6 +18,7 @@ export const native: Native = {
   openPinnedProgram,
   openPinnedLink,
   attachTcx,
+  tcxCount,
   attachClsact,
   detachClsact,
   openRingBuffer,

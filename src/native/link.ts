@@ -13,6 +13,10 @@ export function attachTcx(program: BpfProgram, ifindex: number, point: AttachPoi
   return new OpenLink(binding().linkAttach(handle, ifindex, isEgress(point)));
 }
 
+export function tcxCount(ifindex: number, point: AttachPoint): number {
+  return binding().tcxCount(integer(ifindex, "ifindex", 1, maxIfindex), isEgress(point));
+}
+
 export function openPinnedLink(file: string): TcxLink {
   const handle = binding().openPinned(Kind.link, path(file, "path"));
   binding().linkInfo(handle); // throws EINVAL for a link that is not TCX

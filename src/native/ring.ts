@@ -38,6 +38,10 @@ class OpenRing implements RingBuffer {
     this.#handle = handle;
   }
 
+  read(): void {
+    if (!this.closed) binding().ringbufRead(this.#handle);
+  }
+
   close(): void {
     this.closed = true;
     binding().ringbufClose(this.#handle);

@@ -163,6 +163,8 @@ export interface TcxLink {
 }
 
 export interface RingBuffer {
+  /** Hand over what is there now, as if the kernel had woken us. */
+  read(): void;
   /** Reading stops and the map may go. Twice is fine. */
   close(): void;
 }
@@ -177,6 +179,8 @@ export interface Native {
 
   /** Attach by TCX at the head of the chain. EINVAL/EOPNOTSUPP on kernels before 6.6. */
   attachTcx(program: BpfProgram, ifindex: number, point: AttachPoint): TcxLink;
+  /** TCX programs at that place, everybody's; 0 where the kernel has no TCX. SystemError ENODEV: no such interface. */
+  tcxCount(ifindex: number, point: AttachPoint): number;
   /** clsact qdisc (made if missing) plus a direct-action filter with this handle and priority. Replaces the same handle. */
   attachClsact(program: BpfProgram, ifindex: number, point: AttachPoint, handle: number, priority: number): void;
   /** Remove that one filter; the qdisc stays if others use it, else it goes. false: was not there. */

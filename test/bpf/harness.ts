@@ -91,6 +91,7 @@ export class Datapath {
     flowIdleTcp: 3600,
     flowIdleOther: 60,
     flowIdleDeny: 5,
+    fast: 0,
     hashSeed: new Uint8Array(16),
   };
 

@@ -19,6 +19,7 @@ const quiet: GatewayStatus = {
   attached: [{ program: "gate", point: "egress", ifindex: 3, interfaceName: "wan0" }],
   attachMode: "tcx",
   sizes: { cidrs: 10, names: 20, flows: 30 },
+  fastPath: { on: true, why: [] },
   iptables: "up",
   queues: [
     { queue: 7, depth: 1, packets: 2, verdicts: 3, queueDropped: 4, userDropped: 5, overruns: 6, verdictErrors: 8 },

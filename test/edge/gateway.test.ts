@@ -75,6 +75,7 @@ for (const attach of ["tcx", "clsact"]) {
           "classify ingress lan1",
           "watch egress lan0",
           "watch egress lan1",
+          "back ingress wan0",
           "gate egress wan0",
         ],
       );
@@ -89,7 +90,7 @@ for (const attach of ["tcx", "clsact"]) {
       for (const part of [/lan0 ingress classify|direct-action .* name classify /, /L7EGG-FWD/, /its folder in/])
         assert.match(dirty, part);
       const programs = attach === "tcx" ? [...links(at.name).values()].map((link) => link.programId) : [];
-      assert.equal(programs.length, attach === "tcx" ? 5 : 0);
+      assert.equal(programs.length, attach === "tcx" ? 6 : 0);
       for (const id of programs) assert.ok(isProgramLoaded(id));
       assert.equal((await daemon.stop(8000)).code, 0, daemon.stderr);
       for (const id of programs) await until(`program ${id} to go`, () => !isProgramLoaded(id));
@@ -133,7 +134,7 @@ describe("kill -9 and start again", () => {
     await kill9(first);
     const second = await start(at);
     const now = { links: links(at.name), config: config(at.name) };
-    assert.equal(old.links.size, 3);
+    assert.equal(old.links.size, 4);
     for (const [name, { id, programId }] of old.links) {
       assert.equal(now.links.get(name)?.id, id, `${name} was never detached`);
       assert.notEqual(now.links.get(name)?.programId, programId, `${name} has the new program`);
@@ -228,10 +229,12 @@ describe("this machine's own egress", () => {
     assert.deepEqual([...links(at.name).keys()].map((name) => name.split("_")[0]).sort(), ["gate", "watch"]);
     const daemon = await start(at);
     assert.deepEqual([...links(at.name).keys()].map((name) => name.split("_")[0]).sort(), [
+      "back",
       "classify",
       "gate",
       "watch",
     ]);
+    assert.ok(existsSync(join(pins(at.name), "past")));
     assert.ok(!existsSync(join(pins(at.name), "output")));
     assert.equal((await daemon.stop(8000)).code, 0, daemon.stderr);
   });
@@ -321,7 +324,7 @@ describe("an interface that goes and comes back", () => {
     }
     const attached = await until("the new links", async () => {
       const now = (await status(at)).attached;
-      return now.length === 3 && now.every((one) => !before.some((old) => old.ifindex === one.ifindex)) && now;
+      return now.length === 4 && now.every((one) => !before.some((old) => old.ifindex === one.ifindex)) && now;
     });
     const numbers = new Map(attached.map((one) => [one.interfaceName, one.ifindex]));
     for (const [map, name] of [

@@ -143,6 +143,22 @@ export class Gateway {
     return this.where.runBare([...program(), verb, "--name", this.name, ...args], options);
   }
 
+  /** Until forwarded flows skip netfilter, or (false) don't. Throws with what keeps them from it. */
+  async fastPath(on: boolean, timeoutMs = 12_000): Promise<void> {
+    let why = "";
+    await until(
+      () => `the fast path to be ${on ? "on" : "off"}: ${why}`,
+      async () => {
+        const { fastPath } = JSON.parse((await this.command("status", ["--json"])).stdout) as {
+          fastPath: { on: boolean; why: string[] };
+        };
+        why = fastPath.why.join("; ");
+        return fastPath.on === on;
+      },
+      timeoutMs,
+    );
+  }
+
   /** SIGTERM; the exit code (it must be 0). */
   async stop(): Promise<number | null> {
     return (await this.daemon.stop(8_000)).code;

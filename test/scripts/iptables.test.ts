@@ -73,6 +73,7 @@ for (const kind of ["nft", "legacy"] as const) {
         "-A INPUT -j L7EGG-IN-a",
         "-A FORWARD -j L7EGG-FWD-a",
         "-A OUTPUT -j L7EGG-OUT-a",
+        "-A L7EGG-FWD-a -o wan0 -m mark --mark 0x800/0x800 -j RETURN",
         "-A L7EGG-FWD-a -i lan0 -o wan0 -m mark --mark 0x0/0xc00 -j MARK --set-xmark 0x400/0xc00",
         "-A L7EGG-FWD-a -i lan0 -o wan0 -m mark --mark 0x400/0xc00 -m conntrack --ctstate ESTABLISHED --ctdir REPLY -j MARK --set-xmark 0xc00/0xc00",
         `-A L7EGG-FWD-a -i lan0 -o wan0 -p ${icmp} -m mark --mark 0x400/0xc00 -m conntrack --ctstate RELATED -j MARK --set-xmark 0xc00/0xc00`,
@@ -100,6 +101,34 @@ for (const kind of ["nft", "legacy"] as const) {
       }
     });
 
+    test("flows that skip netfilter: conntrack guesses nothing about them", () => {
+      const pins = `/sys/fs/bpf/${id}`;
+      mkdirSync(`${pins}/a`, { recursive: true });
+      const object = native.loadObject({ path: compileOutput() });
+      try {
+        const options = ["--lan", "lan0", "--eface", "wan0", "--name", "a", "--pin-dir", pins];
+        const refused = setup("up", ...options, "--fast");
+        assert.equal(refused.code, 2);
+        assert.match(refused.err, /no program is pinned at .*\/past/);
+        object.program("output").pin(`${pins}/a/past`);
+        up(...options);
+        const slow = saved();
+        up(...options, "--fast");
+        const added = saved().filter((line) => !slow.includes(line));
+        assert.deepEqual([...new Set(added)].sort(), [
+          "-A L7EGG-FWD-a -i wan0 -o lan0 -p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate NEW -j DROP",
+          `-A L7EGG-PRE-a -i lan0 -m mark --mark 0x10/0x30 -m bpf --object-pinned ${pins}/a/past -j CT --notrack`,
+        ]);
+        assert.equal(added.length, 4, "both families");
+        up(...options);
+        assert.deepEqual(saved(), slow);
+        assertOk(setup("down", "--name", "a"));
+      } finally {
+        object.close();
+        rmSync(pins, { recursive: true, force: true });
+      }
+    });
+
     test("what --dry-run prints is what up installs, and it installs nothing", () => {
       const options = ["--lan", "lan0,lan1", "--eface", "wan0", "--masquerade", "--fail-mode", "open"];
       const empty = saved();
@@ -107,7 +136,7 @@ for (const kind of ["nft", "legacy"] as const) {
       assert.deepEqual(saved(), empty);
       up(...options);
       const installed = saved().filter((line) => line.startsWith("-A L7EGG"));
-      assert.equal(installed.length, 2 * (2 * 14 + 2));
+      assert.equal(installed.length, 2 * (2 * 14 + 3));
       assert.deepEqual(printed.filter((line) => line.startsWith("-A")).sort(), installed.sort());
     });
 

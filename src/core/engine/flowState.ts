@@ -15,6 +15,8 @@ export interface PendingFlow {
   readonly firstSeq: number;
   /** Milliseconds of CLOCK_MONOTONIC at its SYN, or up to a second earlier. */
   readonly opened: number;
+  /** `CachedFlow.fast` */
+  readonly fast: boolean;
   /** When the hello must be complete. */
   readonly deadline: number;
   readonly stream: StreamAssembler;
@@ -36,6 +38,8 @@ export interface CachedFlow {
   readonly final: boolean;
   /** The server acknowledged the SYN: its stream begins at judgedStart. */
   readonly opened: boolean;
+  /** It skips netfilter; whatever is put in its place must say so, too. */
+  readonly fast: boolean;
   /** Milliseconds of CLOCK_MONOTONIC at its SYN, cut to seconds; 0 if it wasn't opened as pending. */
   readonly openedAt: number;
   /** Sequence number of the first payload byte. */
@@ -52,4 +56,6 @@ export interface JudgedFlow {
   readonly start: number;
   readonly bytes: Uint8Array;
   readonly why: Why;
+  /** `CachedFlow.fast` */
+  readonly fast: boolean;
 }

@@ -9,7 +9,7 @@
  * checksum, stale sequence). eBPF sends every payload that touches the range back here until the server has acknowledged it;
  * bytes that differ revoke the flow.
  */
-import { FLOW_BY_HELLO, FLOW_CLIMBED, FLOW_FINAL, Reason } from "../abi.generated.js";
+import { FLOW_BY_HELLO, FLOW_CLIMBED, FLOW_FAST, FLOW_FINAL, Reason } from "../abi.generated.js";
 import { HeldPackets } from "../flow/held.js";
 import { StreamAssembler } from "../flow/reassembly.js";
 import { seqAdd, seqDiff } from "../flow/seq.js";
@@ -119,6 +119,7 @@ export class TcpFlows {
     const flow: PendingFlow = {
       firstSeq,
       opened: cached.openedAt,
+      fast: cached.fast,
       deadline: now + this.#limits.helloMs,
       stream: new StreamAssembler({
         firstSeq,
@@ -234,11 +235,11 @@ export class TcpFlows {
   #allowPending(id: string, flow: PendingFlow, packet: TcpPacket, why: Why, now: number, out: Command[]): void {
     const bytes = flow.stream.take();
     const start = flow.stream.firstSeq;
-    this.#judged.set(id, { start, bytes, why }, now);
+    this.#judged.set(id, { start, bytes, why, fast: flow.fast }, now);
     const held = flow.held.takeAll();
     this.#held -= held.length;
     this.#pending.delete(id);
-    this.#put(packet, why, "allow", FLOW_BY_HELLO | FLOW_CLIMBED, start, seqAdd(start, bytes.length), out);
+    this.#put(packet, why, "allow", judgedFlags(flow.fast), start, seqAdd(start, bytes.length), out);
     for (const one of held) this.#voice.accept(one, MARK_ALLOW, out);
     this.#voice.allowed(packet, why, out);
   }
@@ -264,7 +265,7 @@ export class TcpFlows {
       // Wholly behind the judged range: the kernel's entry was evicted, and this proves it.
       if (from >= judged.bytes.length) {
         const end = seqAdd(judged.start, judged.bytes.length);
-        this.#put(packet, judged.why, "allow", FLOW_BY_HELLO | FLOW_CLIMBED, judged.start, end, out);
+        this.#put(packet, judged.why, "allow", judgedFlags(judged.fast), judged.start, end, out);
       }
       return this.#voice.accept(packet.id, MARK_ALLOW, out);
     }
@@ -386,6 +387,10 @@ export class TcpFlows {
   shutdown(out: Command[]): void {
     for (const [id, flow] of this.#pending) this.#forget(id, flow, out);
   }
+}
+
+function judgedFlags(fast: boolean): number {
+  return FLOW_BY_HELLO | FLOW_CLIMBED | (fast ? FLOW_FAST : 0);
 }
 
 function refuseAddress(learned: LearnedEntry | undefined, now: number): Why | undefined {

@@ -3,7 +3,7 @@
  * Commands are written as short lines ("accept 1 mark=allow", "learn www.x.io 198.51.100.7") so that a mismatch reads as a diff.
  */
 import assert from "node:assert/strict";
-import { FLOW_FINAL, reasonName } from "../../../src/core/abi.generated.js";
+import { FLOW_FAST, FLOW_FINAL, reasonName } from "../../../src/core/abi.generated.js";
 import type { Command, FlowKey, FlowPutCommand } from "../../../src/core/engine/commands.js";
 import { Engine } from "../../../src/core/engine/engine.js";
 import type { ClientId, Event, Hook, PacketEvent, PacketId } from "../../../src/core/engine/events.js";
@@ -131,7 +131,8 @@ export class Playbook {
     const { verdict, reason, flags, judgedStart, judgedEnd } = command;
     const openedAt = verdict === "pending" ? this.now : 0;
     const final = (flags & FLOW_FINAL) !== 0;
-    this.cache(command.key, { verdict, reason, final, opened: false, openedAt, judgedStart, judgedEnd });
+    const fast = (flags & FLOW_FAST) !== 0;
+    this.cache(command.key, { verdict, reason, final, opened: false, fast, openedAt, judgedStart, judgedEnd });
   }
 
   /** Move the clock and tick. */
@@ -161,7 +162,8 @@ function line(command: Command): string {
       return `forget ${command.name} ${formatAddr(command.address)}${command.last ? " last" : ""}`;
     case "flowPut": {
       const judged = (command.judgedEnd - command.judgedStart) >>> 0;
-      return `flow ${command.verdict} ${reasonName(command.reason)}${judged ? ` judged=${judged}` : ""}`;
+      const fast = command.flags & FLOW_FAST ? " fast" : "";
+      return `flow ${command.verdict} ${reasonName(command.reason)}${judged ? ` judged=${judged}` : ""}${fast}`;
     }
     case "send":
       return `send ${describe(command.bytes)}`;

@@ -430,6 +430,7 @@ describe("what eBPF judged", () => {
     reason: 5,
     final: false,
     opened: true,
+    fast: false,
     openedAt: 0,
     judgedStart: 1000,
     judgedEnd,
@@ -461,6 +462,17 @@ describe("what eBPF judged", () => {
       "drop 3",
     ]);
     play.finish();
+  });
+
+  it("keeps to netfilter's way or past it, whoever judged", () => {
+    for (const fast of [true, false]) {
+      const play = learned();
+      play.cache(key, { ...allowed, verdict: "pending", judgedEnd: 1000, fast });
+      const put = `flow allow allow-name judged=${hello.length}${fast ? " fast" : ""}`;
+      assert.equal(play.packet(tcp(v4, { seq: 1000 }, hello))[0], put);
+      play.evict();
+      assert.equal(play.packet(tcp(v4, { seq: 1000 + hello.length }, hello))[0], put);
+    }
   });
 
   it("counts a binding's time from the SYN", () => {
