@@ -29,6 +29,9 @@ interface AddressGroup {
   ports: number;
 }
 
+/** Far below the grace that every time to live gets (limits.ts). */
+const NOTHING_NEW_MS = 1_000;
+
 export class LearnedNames {
   /** Oldest first; learning again moves an entry to the end. */
   readonly #entries = new Map<string, LearnedEntry>();
@@ -51,10 +54,15 @@ export class LearnedNames {
     return this.#entries.values();
   }
 
-  /** Keep the later expiry if the same name is learned again: an old answer may still be in a client's cache. */
+  /**
+   * Keep the later expiry if the same name is learned again: an old answer may still be in a client's cache. What would move it by less than
+   * NOTHING_NEW_MS changes nothing: a client that asks a thousand times a second costs no map and no journal a thousand writes.
+   */
   learn(entry: LearnedEntry, out: Command[]): void {
     const key = entryKey(entry.policy, entry.client, entry.address, entry.name);
     const old = this.#entries.get(key);
+    if (old && entry.expires - old.expires < NOTHING_NEW_MS && old.rule === entry.rule && old.ports === entry.ports)
+      return;
     const kept = old && old.expires > entry.expires ? { ...entry, expires: old.expires } : entry;
     if (old) this.#entries.delete(key);
     else if (this.#entries.size >= this.#max) this.#evictOldest(out);
