@@ -1,5 +1,5 @@
 /** Figure 4: new TLS connections decided by SNI, against plain forwarding and against nginx `ssl_preread`. */
-import { startGateway, type Gateway } from "../systems/l7egg/start.js";
+import { startGateway, settled, type Gateway } from "../systems/l7egg/start.js";
 import { startNginx } from "../systems/nginx/index.js";
 import { byName as policy } from "../harness/workload.js";
 import { buildDirect, buildLab, closeLab, lanInterface, proxy, server, wanInterface, type BenchLab } from "../lab.js";
@@ -35,7 +35,7 @@ export async function connections(options: BenchOptions): Promise<FigureResult> 
     await add("direct", buildDirect());
     await add("plain");
     await trackConnections(await add("conntrack"));
-    gateway = await startGateway(await add("l7egg"), ["--verify=sni", `--domain=${pattern}`]);
+    gateway = await settled(await startGateway(await add("l7egg"), ["--verify=sni", `--domain=${pattern}`]));
     await startNginx(await add("nginx"), policy, 2);
     for (const system of systems) await prove(system);
 

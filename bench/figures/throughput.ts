@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { instancePaths } from "../../src/edge/paths.js";
 import { native } from "../../src/native/index.js";
 import { dotted, manyCidrs } from "../cidrs.js";
-import { commaLists, startGateway, type Gateway } from "../systems/l7egg/start.js";
+import { commaLists, startGateway, settled, type Gateway } from "../systems/l7egg/start.js";
 import { buildLab, closeLab, server, type BenchLab } from "../lab.js";
 import { hello, iperf, startAnswer, startIperf } from "../load.js";
 import type { BenchOptions } from "../options.js";
@@ -20,7 +20,7 @@ export async function throughput(options: BenchOptions): Promise<FigureResult> {
   let gateway: Gateway | undefined;
   try {
     const cidrs = manyCidrs(100_000).map(({ address, prefix }) => `${dotted(address)}/${prefix}`);
-    gateway = await startGateway(governed, commaLists("--cidr", [...cidrs, allowed]));
+    gateway = await settled(await startGateway(governed, commaLists("--cidr", [...cidrs, allowed])));
     const loaded = entriesOf(gateway, "cidr4");
     for (const lab of [plain, governed]) await Promise.all([startIperf(lab.server), startAnswer(lab.server)]);
     await proveGoverned(governed);

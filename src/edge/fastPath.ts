@@ -31,7 +31,7 @@ export interface FastPathOptions {
  * Connections that were there before the gateway have so long to be seen by conntrack. After that, with the first flow that skips it,
  * what it sees amid a connection from outside is no beginning any more (iptables-setup.sh --fast).
  */
-const graceMs = 5_000;
+const graceMs = 2_000;
 const againMs = 10_000;
 /** NETLINK_NETFILTER and NFNLGRP_NFTABLES (include/uapi/linux/netlink.h, linux/netfilter/nfnetlink.h). */
 const netlinkNetfilter = 12;
@@ -46,6 +46,8 @@ export class FastPath {
   #timer: NodeJS.Timeout | undefined;
   #begun = false;
   #busy = false;
+  /** A first answer was logged. */
+  #told = false;
   #again = false;
   #closed = false;
   /** The rules that go with it are in force. */
@@ -138,9 +140,10 @@ export class FastPath {
       if (this.#isClosed()) return;
     }
     datapath.setFast(on);
-    if (on !== this.#state.on) {
-      const text = on ? "fast path on: forwarded flows skip netfilter, which has no other rules" : "fast path off";
-      log.info(on ? {} : { why }, on ? text : `${text}: ${why[0]}`);
+    if (on !== this.#state.on || !this.#told) {
+      this.#told = true;
+      if (on) log.info({}, "fast path on: forwarded flows skip netfilter, which has no other rules");
+      else log.info({ why }, `fast path off: ${why.join("; ")}`);
     }
     this.#state = { on, why };
   }

@@ -99,7 +99,7 @@ describe("what keeps it off", () => {
   const s = scene({}, { flags });
 
   it("NAT, and it says so", async () => {
-    await new Promise((resolve) => setTimeout(resolve, 6_000));
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
     const { stdout } = await s.gateway.command("status");
     assert.match(stdout, /fast path: off: .*rules in chain ip nat POSTROUTING/);
     await allowsAndDenies(s);

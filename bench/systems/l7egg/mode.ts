@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { root } from "../../load.js";
 import type { System, Way } from "../../harness/types.js";
-import { commaLists, startGateway } from "./start.js";
+import { commaLists, settled, startGateway } from "./start.js";
 
 export interface Mode {
   /** The system is called l7egg-`name`. */
@@ -27,7 +27,7 @@ export function l7eggMode({ name, title, args, way, gap }: Mode): System {
     version,
     start: async (lab, workload) => {
       const policy = [...commaLists("--cidr", workload.cidrs), ...commaLists("--domain", workload.domains)];
-      const gateway = await startGateway(lab, [...args, ...policy]);
+      const gateway = await settled(await startGateway(lab, [...args, ...policy]));
       return { pids: () => [gateway.daemon.pid], log: () => gateway.log(), stop: () => gateway.stop() };
     },
   };

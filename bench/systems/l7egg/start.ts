@@ -69,6 +69,17 @@ function nodeWords(): string[] {
   return [`L7EGG_BENCH_CPU_PROF=${folder}`, process.execPath, "--import", script];
 }
 
+/** Until it has looked whether forwarded flows may skip netfilter, which it does two seconds after its start. */
+export async function settled(gateway: Gateway): Promise<Gateway> {
+  await until(
+    () => `l7egg to say of its fast path:\n${gateway.log().slice(-500)}`,
+    () => gateway.daemon.ended || /fast path o(n|ff)/.test(gateway.log()),
+    15_000,
+    50,
+  );
+  return gateway;
+}
+
 /** Pins and sockets of one that was killed; its namespace takes the rest along. */
 function removeLeftovers(instance: string): void {
   for (const folder of ["/sys/fs/bpf/l7egg", "/run/l7egg"]) {
