@@ -234,7 +234,7 @@ for (const kind of ["nft", "legacy"] as const) {
         assert.equal(setup("status", "--name", "own").code, 0);
         // A LAN and the box itself under one instance.
         up("--lan", "lan0", "--own", "--eface", "wan0", "--name", "own", "--pin-dir", pins);
-        assert.equal(rulesOf(kind, "", "mangle").filter((line) => line.startsWith("-A L7EGG")).length, 13 + 5);
+        assert.equal(rulesOf(kind, "", "mangle").filter((line) => line.startsWith("-A L7EGG")).length, 14 + 5);
         rmSync(pins, { recursive: true });
         assertOk(setup("down", "--name", "own"));
         assert.deepEqual(rulesOf(kind, "", "mangle"), []);
