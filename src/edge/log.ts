@@ -1,7 +1,8 @@
 /**
  * The log: pino, on stdout, asynchronous: the packet path never waits for a terminal or a pipe. What a slow reader leaves behind
  * beyond 4 MiB is dropped and counted. One line for each decision, at most `decisionsPerSecond`; the rest is counted and
- * summed up in one line a second.
+ * summed up in one line a second. For people, a decision is written past pino and pino-pretty, which would make JSON of it and
+ * read that again, on the thread that judges packets.
  */
 import pino from "pino";
 import pretty from "pino-pretty";
@@ -62,7 +63,8 @@ export function createLog(options: LogOptions): Log {
   destination.on("drop", () => dropped++);
   // A reader that went away (EPIPE) must not end the gateway.
   destination.on("error", () => dropped++);
-  const stream = options.format === "pretty" ? pretty(prettyOptions(destination)) : destination;
+  const color = process.stdout.isTTY;
+  const stream = options.format === "pretty" ? pretty(prettyOptions(destination, color)) : destination;
   const logger = pino(
     { base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label) => ({ level: label }) } },
     stream,
@@ -92,7 +94,9 @@ export function createLog(options: LogOptions): Log {
         return;
       }
       inSecond++;
-      logger.info(decisionFields(decision, options.ruleText), "decision");
+      const fields = decisionFields(decision, options.ruleText);
+      if (options.format === "json") logger.info(fields, "decision");
+      else destination.write(`[${clock(new Date())}]: ${decisionText(fields, color)}\n`);
     },
     stats: () => ({ decisions, suppressed, dropped }),
     close() {
@@ -143,8 +147,7 @@ const protocols: Readonly<Record<number, string>> = {
   132: "sctp",
 };
 
-function prettyOptions(destination: pino.DestinationStream): pretty.PrettyOptions {
-  const color = process.stdout.isTTY;
+function prettyOptions(destination: pino.DestinationStream, color: boolean): pretty.PrettyOptions {
   return {
     destination: destination,
     colorize: color,
@@ -152,12 +155,19 @@ function prettyOptions(destination: pino.DestinationStream): pretty.PrettyOption
     hideObject: true,
     // `name` is the name on the wire here, not the name of a logger.
     ignore: "level,name,pid",
-    messageFormat: (line) => (line["verdict"] === undefined ? (line["msg"] as string) : decisionText(line, color)),
+    messageFormat: "{msg}",
   };
 }
 
+/** The time of day as pino-pretty writes it. */
+function clock(time: Date): string {
+  const two = (value: number) => String(value).padStart(2, "0");
+  const ms = String(time.getMilliseconds()).padStart(3, "0");
+  return `${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}.${ms}`;
+}
+
 /** `deny  192.168.1.5 -> www.example.com 192.0.2.1:443/tcp  name-denied  (--domain *.x.io)` */
-function decisionText(line: Record<string, unknown>, color: boolean): string {
+function decisionText(line: Readonly<Record<string, string | number>>, color: boolean): string {
   const text = (key: string) => {
     const value = line[key];
     return typeof value === "string" || typeof value === "number" ? String(value) : "";

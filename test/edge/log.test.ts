@@ -90,6 +90,7 @@ test("a decision for people is one line", async () => {
   });
   assert.equal(lines.length, 2);
   assert.match(lines[0] as string, /^\[\d\d:\d\d:\d\d\.\d{3}\]: ready$/);
+  assert.match(lines[1] as string, /^\[\d\d:\d\d:\d\d\.\d{3}\]: deny /);
   assert.ok(
     (lines[1] as string).endsWith(
       "deny  2001:db8::5 -> www.x.io [2001:db8::1]:443/tcp  name-ip-mismatch  (--domain r1.2)  2 names in SNI",
