@@ -8,7 +8,7 @@ import { Reason } from "../abi.generated.js";
 import type { Addr } from "../net/address.js";
 import type { Policy } from "../policy/types.js";
 import { transportChecksumOk } from "../wire/checksum.js";
-import { parseIcmp } from "../wire/icmp.js";
+import { parseIcmp, quotedPacket } from "../wire/icmp.js";
 import { parseIp, type IpPacket } from "../wire/ip.js";
 import type { Invalid, NeedMore } from "../wire/result.js";
 import { parseTcp, type TcpSegment } from "../wire/tcp.js";
@@ -67,6 +67,7 @@ export class Engine {
   readonly #datagrams: DnsDatagrams;
   readonly #streams: DnsStreams;
   readonly #resolvers: Set<Addr>;
+  readonly #lookupFlow: FlowLookup;
   #nextHousekeeping = 0;
 
   constructor(config: EngineConfig) {
@@ -75,6 +76,7 @@ export class Engine {
     this.#resolvers = new Set(config.policies.flatMap((policy) => policy.spec.resolvers));
     this.#learned = new LearnedNames(limits.learned);
     this.#voice = new Voice(limits);
+    this.#lookupFlow = config.lookupFlow;
     this.#tcp = new TcpFlows(limits, this.#learned, this.#voice, config.lookupFlow);
     this.#datagrams = new DnsDatagrams(limits, this.#learned, this.#voice);
     this.#streams = new DnsStreams(limits, this.#learned, this.#voice);
@@ -188,6 +190,10 @@ export class Engine {
         if (icmp.kind !== "done") return this.#malformed(packetOf(0, 0, undefined), "ICMP", icmp, now, out);
         const { isEchoRequest, echoId, type } = icmp.value;
         if (!isEchoRequest) {
+          if (this.#concernsAllowedFlow(bytes, ip, policy)) {
+            out.push({ type: "count", reason: Reason.ALLOW_REPLY, bytes: bytes.length });
+            return this.#voice.accept(id, MARK_ALLOW, out);
+          }
           const why = { reason: Reason.PROTOCOL, detail: `ICMP type ${type}` };
           return this.#cidrOr(packetOf(0, 0, undefined), why, now, out);
         }
@@ -250,6 +256,17 @@ export class Engine {
     if (!policy.portAllowed(learned.ports, ip.proto, port)) return { reason: Reason.PORT, name, rule };
     if (verify === "both" && belongsToName) return { reason: Reason.QUIC, name, rule };
     return { reason: Reason.ALLOW_ADDRESS, name, rule };
+  }
+
+  /**
+   * An ICMP error to the server of an allowed flow, about one of its packets (path MTU discovery). conntrack knows the flows that pass it; those that
+   * skip netfilter only eBPF knows.
+   */
+  #concernsAllowedFlow(bytes: Uint8Array, ip: IpPacket, policy: Policy): boolean {
+    const quoted = quotedPacket(bytes, ip);
+    if (!quoted || quoted.src !== ip.dst) return false;
+    const { src: dst, dst: src, proto, sport: dport, dport: sport } = quoted;
+    return this.#lookupFlow({ policy: policy.id, src, dst, proto, sport, dport })?.verdict === "allow";
   }
 
   /** Protocols that no name ever allows: a CIDR rule may. */

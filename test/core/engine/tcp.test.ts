@@ -3,7 +3,7 @@ import { describe, it } from "node:test";
 import type { PolicyFlags } from "../../../src/core/policy/parse.js";
 import type { ClientId } from "../../../src/core/engine/events.js";
 import type { EngineLimits } from "../../../src/core/engine/limits.js";
-import { clientHello, ping, tcp, udp } from "../../packets.js";
+import { clientHello, ip, ping, tcp, udp } from "../../packets.js";
 import { addr, CLIENT, CLIENT6, CLIENT_ID, Playbook, SITE, SITE6 } from "./playbook.js";
 
 const v4 = { src: CLIENT, dst: SITE };
@@ -472,6 +472,35 @@ describe("what eBPF judged", () => {
       assert.equal(play.packet(tcp(v4, { seq: 1000 }, hello))[0], put);
       play.evict();
       assert.equal(play.packet(tcp(v4, { seq: 1000 + hello.length }, hello))[0], put);
+    }
+  });
+
+  it("lets an ICMP error about it go to its server, and no other", () => {
+    const tooBig = (ends: typeof v4, quoted: Uint8Array, type = ends === v4 ? 3 : 2) => {
+      const body = Buffer.concat([Buffer.alloc(8), quoted.subarray(0, ends === v4 ? 28 : 80)]);
+      body[0] = type;
+      return ip(ends, ends === v4 ? 1 : 58, body, 2);
+    };
+    for (const ends of [v4, v6]) {
+      const back = { src: ends.dst, dst: ends.src };
+      const quoted = tcp(back, { sport: 443, dport: 40_000 }, Buffer.alloc(100));
+      const play = learned();
+      const flow = { ...key, src: addr(ends.src), dst: addr(ends.dst) };
+      assert.equal(play.packet(tooBig(ends, quoted)).includes("DENY protocol"), true, "nothing is known");
+      play.cache(flow, allowed);
+      assert.deepEqual(play.packet(tooBig(ends, quoted)), ["count allow-reply", "accept 2 mark=allow"]);
+      // Another port, another server, a direct message, a truncated one, another type.
+      for (const bytes of [
+        tooBig(ends, tcp(back, { sport: 443, dport: 40_001 }, Buffer.alloc(100))),
+        tooBig({ ...ends, dst: ends === v4 ? "198.51.100.8" : "2001:db8:51::8" }, quoted),
+        tooBig(ends, tcp(ends, { sport: 40_000, dport: 443 }, Buffer.alloc(100))),
+        tooBig(ends, quoted.subarray(0, ends === v4 ? 23 : 43)),
+        tooBig(ends, quoted, ends === v4 ? 5 : 135),
+      ]) {
+        assert.ok(!play.packet(bytes).some((line) => line.startsWith("accept")));
+      }
+      play.cache(flow, { ...allowed, verdict: "pending" });
+      assert.ok(!play.packet(tooBig(ends, quoted)).some((line) => line.startsWith("accept")));
     }
   });
 
