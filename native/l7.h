@@ -43,6 +43,8 @@ struct l7_instance *l7_instance(napi_env env);
 bool l7_args(napi_env env, napi_callback_info info, size_t count, napi_value *argv);
 bool l7_get_u32(napi_env env, napi_value value, const char *name, uint32_t *out);
 bool l7_get_bool(napi_env env, napi_value value, const char *name, bool *out);
+/* false: it isn't, an exception is pending. */
+bool l7_is_function(napi_env env, napi_value value, const char *name);
 /* Pointer into the view's memory: valid only until control returns to JavaScript. */
 bool l7_get_bytes(napi_env env, napi_value value, const char *name, uint8_t **data, size_t *length);
 bool l7_get_string(napi_env env, napi_value value, const char *name, char *out, size_t size);

@@ -198,7 +198,7 @@ napi_value l7_queue_open(napi_env env, napi_callback_info info)
 	if (!l7_args(env, info, 8, argv) || !l7_get_u32(env, argv[0], "queue", &number) || !l7_get_u32(env, argv[1], "copyRange", &copy_range) ||
 	    !l7_get_u32(env, argv[2], "maxLength", &max_length) || !l7_get_bool(env, argv[3], "failOpen", &fail_open) ||
 	    !l7_get_bool(env, argv[4], "gso", &gso) || !l7_get_u32(env, argv[5], "receiveBuffer", &receive_buffer) ||
-	    !l7_get_u32(env, argv[6], "batch", &batch))
+	    !l7_get_u32(env, argv[6], "batch", &batch) || !l7_is_function(env, argv[7], "onBatch"))
 		return NULL;
 	if (number > UINT16_MAX || copy_range == 0 || copy_range > QUEUE_COPY_MAX || batch == 0 || batch > 1024 || receive_buffer > INT32_MAX / 2)
 		return l7_throw_type(env, "queue options are out of range");

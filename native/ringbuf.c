@@ -148,7 +148,8 @@ napi_value l7_ringbuf_open(napi_env env, napi_callback_info info)
 	struct ring *ring;
 	int map, err;
 
-	if (!l7_args(env, info, 3, argv) || (map = l7_fd_get(env, argv[0], L7_FD_MAP)) < 0 || !l7_get_u32(env, argv[1], "maxPerTurn", &limit))
+	if (!l7_args(env, info, 3, argv) || (map = l7_fd_get(env, argv[0], L7_FD_MAP)) < 0 ||
+	    !l7_get_u32(env, argv[1], "maxPerTurn", &limit) || !l7_is_function(env, argv[2], "onRecords"))
 		return NULL;
 	if (limit == 0 || limit > 1U << 20)
 		return l7_throw_type(env, "maxPerTurn is out of range");

@@ -32,6 +32,12 @@ bool l7_get_u32(napi_env env, napi_value value, const char *name, uint32_t *out)
 	return true;
 }
 
+bool l7_is_function(napi_env env, napi_value value, const char *name)
+{
+	napi_valuetype type;
+	return (napi_typeof(env, value, &type) == napi_ok && type == napi_function) || wrong(env, name, "a function");
+}
+
 bool l7_get_bool(napi_env env, napi_value value, const char *name, bool *out)
 {
 	return napi_get_value_bool(env, value, out) == napi_ok || wrong(env, name, "a boolean");

@@ -38,6 +38,20 @@ test("a handle opens only what it is a handle of", () => {
   }
 });
 
+test("a callback that is no function is an exception, before anything is opened", () => {
+  const addon = binding();
+  const object = addon.loadObject(path, [], []);
+  const ring = addon.objectMap(object, "ring");
+  for (const wrong of [undefined, null, 1, "f", {}, Symbol("f")]) {
+    const callback = wrong as () => void;
+    assert.throws(() => addon.ringbufOpen(ring, 8, callback), { name: "TypeError", message: /onRecords.*function/ });
+    assert.throws(() => addon.queueOpen(4, 1000, 10, false, true, 1 << 16, 8, callback), {
+      name: "TypeError",
+      message: /onBatch.*function/,
+    });
+  }
+});
+
 test("a throwing log handler is an exception like any other", () => {
   const addon = binding();
   addon.setLog(() => {
