@@ -210,7 +210,8 @@ describe("--name-port, --pin-dir and the log for people", () => {
       () => pattern.test(s.gateway.daemon.stdout),
     );
 
-  it("says what is governed, by what, and how to stop it", () => {
+  it("says what is governed, by what, and how to stop it", async () => {
+    await line(/\bready$/m);
     const said = s.gateway.daemon.stdout;
     assert.match(said, /governed: what comes in by lan0 and would leave by wan0; 1 rules, verify both/);
     assert.match(said, /^.* {2}--domain www\.allowed\.example$/m);
