@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * The fast path. Four programs, one set of maps:
+ * The fast path. Six programs, one set of maps:
  *
  *   classify   TC ingress on each LAN interface: allows and pends by a mark, drops, or marks for user space
  *   output     socket filter for iptables OUTPUT (-m bpf): 1 = send this box's own packet to user space

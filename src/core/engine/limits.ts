@@ -15,6 +15,10 @@ export interface EngineLimits {
   /** Allowed hellos remembered until the server has surely acknowledged them; full: the oldest goes, a later retransmission is denied. */
   readonly judgedFlows: number;
   readonly judgedMs: number;
+  /** Names on the wire that came once under `verify sni`; full: the oldest goes, and counts as new when it comes again. */
+  readonly seenNames: number;
+  /** Milliseconds for which a name that came on the wire is remembered, and bound once it has come twice. */
+  readonly seenMs: number;
   /** Outstanding DNS queries; full: the oldest goes, its answer is dropped as unsolicited. */
   readonly queries: number;
   readonly queryMs: number;
@@ -45,6 +49,8 @@ export const defaultLimits: EngineLimits = {
   held: 4_096,
   judgedFlows: 65_536,
   judgedMs: 60_000,
+  seenNames: 16_384,
+  seenMs: 600_000,
   queries: 65_536,
   queryMs: 30_000,
   dnsStreams: 8_192,

@@ -40,6 +40,8 @@ export class TcpFlows {
   /** Insertion order is the order of deadlines. */
   readonly #pending = new Map<string, PendingFlow>();
   readonly #judged: BoundedTable<string, JudgedFlow>;
+  /** Names on the wire that were allowed once (verify sni). */
+  readonly #seen: BoundedTable<string, true>;
   #held = 0;
   evicted = 0;
 
@@ -49,6 +51,7 @@ export class TcpFlows {
     this.#voice = voice;
     this.#lookup = lookup;
     this.#judged = new BoundedTable({ max: limits.judgedFlows, ttl: limits.judgedMs, full: "evict-oldest" });
+    this.#seen = new BoundedTable({ max: limits.seenNames, ttl: limits.seenMs, full: "evict-oldest" });
   }
 
   stats(): { pendingFlows: number; heldPackets: number; judgedFlows: number; pendingEvicted: number } {
@@ -219,9 +222,23 @@ export class TcpFlows {
             return this.#denyFlow(id, flow, packet, why, now, out, true);
           }
         }
+        if (verify === "sni") this.#bind(packet, name, rule.rule, rule.ports, now, out);
         return this.#allowPending(id, flow, packet, { reason: Reason.ALLOW_NAME, name, rule: rule.rule }, now, out);
       }
     }
+  }
+
+  /**
+   * Under `sni` no DNS answer binds names to addresses. A name that this client comes with for the second time is bound here, so that from the
+   * third time on the kernel confirms it by itself. Names that come once cost no write.
+   */
+  #bind(packet: TcpPacket, name: string, rule: number, ports: number, now: number, out: Command[]): void {
+    const { policy, client, ip } = packet;
+    // The address before the name: its length follows from the family.
+    const key = String.fromCharCode(policy.id, ip.dst.length) + client + ip.dst + name;
+    if (!this.#seen.get(key, now)) return void this.#seen.set(key, true, now);
+    const expires = now + this.#limits.seenMs;
+    this.#learned.learn({ policy: policy.id, client, address: ip.dst, name, chain: [name], rule, ports, expires }, out);
   }
 
   /** All but `keep` packets go on, oldest first, as long as nothing is missing before them. */
@@ -376,6 +393,7 @@ export class TcpFlows {
       else this.#forget(id, flow, out);
     }
     this.#judged.expire(now);
+    this.#seen.expire(now);
   }
 
   nextDeadline(): number | undefined {

@@ -378,6 +378,37 @@ describe("verify sni", () => {
     );
   });
 
+  it("binds a name that comes twice from one client to one address, for the kernel; once, or with others, is not twice", () => {
+    const play = new Playbook({ verify: "sni" });
+    let sport = 40_000;
+    const connect = (bytes: Uint8Array, ends = v4, client = CLIENT_ID) => {
+      sport++;
+      play.packet(tcp(ends, { seq: 999, flags: "S", sport }), { client });
+      play.answer();
+      return play.packet(tcp(ends, { seq: 1000, sport }, bytes), { client }).filter((line) => line.startsWith("learn"));
+    };
+    const other = "\x01\0\0\0\0\0\x02\0\0\0\0\x09\0\0\0\0" as ClientId;
+    for (const once of [
+      () => connect(hello),
+      () => connect(hello, v4, other),
+      () => connect(hello, { ...v4, dst: "198.51.100.8" }),
+      () => connect(hello, v6),
+      () => connect(clientHello(["a.y.io"])),
+      () => connect(evil),
+      () => connect(evil),
+    ]) {
+      assert.deepEqual(once(), []);
+    }
+    assert.deepEqual(connect(hello), [`learn www.x.io ${SITE}`]);
+    assert.deepEqual(connect(hello), [], "within a second nothing is new");
+    play.now += 600_001;
+    assert.deepEqual(connect(hello), [], "forgotten");
+    assert.deepEqual(connect(hello), [`learn www.x.io ${SITE}`]);
+    // It opens nothing but what its name opens.
+    assert.equal(play.packet(udp(v4, { dport: 9000 }, Buffer.from("x")))[0], "flow deny no-name");
+    assert.equal(connect(evil).length, 0);
+  });
+
   it("denies what carries no name, on any port", () => {
     assert.equal(
       opened(new Playbook({ verify: "sni" }), v4, 22).packet(
