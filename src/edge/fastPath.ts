@@ -45,7 +45,7 @@ export class FastPath {
   #socket: netlink.RawNetlinkSocket | undefined;
   #timer: NodeJS.Timeout | undefined;
   #begun = false;
-  #busy = false;
+  #running: Promise<void> | undefined;
   /** A first answer was logged. */
   #told = false;
   #again = false;
@@ -77,11 +77,13 @@ export class FastPath {
     return this.#state;
   }
 
-  close(): void {
+  /** Resolves when nothing of it is under way: no rule of its own comes after those who take the rules down. */
+  async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#timer);
     this.#socket?.close();
     this.#socket = undefined;
+    await this.#running;
   }
 
   #begin(): void {
@@ -94,15 +96,16 @@ export class FastPath {
   /** One look at a time; a change meanwhile asks for another. */
   async #check(): Promise<void> {
     this.#again = true;
-    if (this.#busy || !this.#begun) return;
-    this.#busy = true;
-    try {
-      while (this.#again && !this.#isClosed()) {
-        this.#again = false;
-        await this.#set(await this.#reasons());
-      }
-    } finally {
-      this.#busy = false;
+    if (this.#running || !this.#begun) return;
+    this.#running = this.#look();
+    await this.#running;
+    this.#running = undefined;
+  }
+
+  async #look(): Promise<void> {
+    while (this.#again && !this.#isClosed()) {
+      this.#again = false;
+      await this.#set(await this.#reasons());
     }
   }
 

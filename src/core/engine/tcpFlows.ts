@@ -9,7 +9,7 @@
  * checksum, stale sequence). eBPF sends every payload that touches the range back here until the server has acknowledged it;
  * bytes that differ revoke the flow.
  */
-import { FLOW_BY_HELLO, FLOW_CLIMBED, FLOW_FAST, FLOW_FINAL, Reason } from "../abi.generated.js";
+import { FLOW_FINAL, Reason } from "../abi.generated.js";
 import { HeldPackets } from "../flow/held.js";
 import { StreamAssembler } from "../flow/reassembly.js";
 import { seqAdd, seqDiff } from "../flow/seq.js";
@@ -21,6 +21,7 @@ import { readFirstBytes } from "./firstBytes.js";
 import type { CachedFlow, FlowLookup, JudgedFlow, PendingFlow, TcpPacket } from "./flowState.js";
 import type { LearnedEntry, LearnedNames } from "./learned.js";
 import type { EngineLimits } from "./limits.js";
+import { byAddress, judgedFlags, mismatch, refuseAddress, refusePort } from "./tcpWhy.js";
 import {
   flowId,
   flowKey,
@@ -353,17 +354,8 @@ export class TcpFlows {
     judgedEnd: number,
     out: Command[],
   ): void {
-    const rule = why.rule ?? 0;
-    out.push({
-      type: "flowPut",
-      key: flowKey(packet),
-      verdict,
-      reason: why.reason,
-      rule,
-      flags,
-      judgedStart,
-      judgedEnd,
-    });
+    const what = { verdict, reason: why.reason, rule: why.rule ?? 0 };
+    out.push({ type: "flowPut", key: flowKey(packet), ...what, flags, judgedStart, judgedEnd });
   }
 
   #makeRoom(out: Command[]): void {
@@ -405,29 +397,6 @@ export class TcpFlows {
   shutdown(out: Command[]): void {
     for (const [id, flow] of this.#pending) this.#forget(id, flow, out);
   }
-}
-
-function judgedFlags(fast: boolean): number {
-  return FLOW_BY_HELLO | FLOW_CLIMBED | (fast ? FLOW_FAST : 0);
-}
-
-function refuseAddress(learned: LearnedEntry | undefined, now: number): Why | undefined {
-  if (!learned) return { reason: Reason.UNLEARNED };
-  if (learned.expires <= now) return { reason: Reason.EXPIRED, name: learned.name, rule: learned.rule };
-  return undefined;
-}
-
-function refusePort(packet: ClientPacket, learned: LearnedEntry | undefined): Why | undefined {
-  if (!learned || packet.policy.portAllowed(learned.ports, packet.ip.proto, packet.dport)) return undefined;
-  return { reason: Reason.PORT, name: learned.name, rule: learned.rule };
-}
-
-function byAddress(learned: LearnedEntry | undefined): Why {
-  return { reason: Reason.ALLOW_ADDRESS, name: learned?.name, rule: learned?.rule };
-}
-
-function mismatch(learned: LearnedEntry | undefined): string | undefined {
-  return learned && `address was learned for ${learned.name}`;
 }
 
 /** Keep the headers for a later reset, not the batch's buffer. */

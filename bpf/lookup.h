@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/* Who sent a packet, and what the tables say of interfaces, sources and ports. */
+#ifndef L7EGG_LOOKUP_H
+#define L7EGG_LOOKUP_H
+
+#include "maps.h"
+#include "parse.h"
+
+#define NS_PER_SECOND 1000000000ULL
+
+static __always_inline const struct l7_config *get_config(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&config, &zero);
+}
+
+/*
+ * An entry of `interfaces`, remembered for one tick: a hash lookup for each packet is a quarter of what a flow hit costs, for an answer that
+ * changes when a person changes it. So a change counts from the next tick on (4 ms at 250 Hz). Interfaces of large numbers are looked up each
+ * time; so is what isn't there. A slot belongs to one interface and is written in one piece, so CPUs share it without a lock.
+ * (Not static: clang 14 would split it and write BTF that the kernel refuses.)
+ */
+#define L7_REMEMBERED 4096
+
+struct {
+	__u64 tick; // of the value, plus 1: 0 is none
+	__u64 value; // struct l7_interface
+} remembered[L7_REMEMBERED];
+
+static __always_inline bool get_interface(__u32 ifindex, struct l7_interface *out)
+{
+	__u64 tick = bpf_jiffies64() + 1;
+	const __u64 *found;
+
+	_Static_assert(sizeof(*out) == sizeof(__u64), "one piece");
+	if (ifindex < L7_REMEMBERED && remembered[ifindex].tick == tick) {
+		*(__u64 *)out = remembered[ifindex].value;
+		return true;
+	}
+	found = bpf_map_lookup_elem(&interfaces, &ifindex);
+	if (!found)
+		return false;
+	*(__u64 *)out = *found;
+	if (ifindex < L7_REMEMBERED) {
+		remembered[ifindex].value = *found;
+		remembered[ifindex].tick = tick;
+	}
+	return true;
+}
+
+/* The client's 16 bytes (enum l7_client_by). false: it can't be told who sent this; `client` then holds the interface only. */
+static __always_inline bool client_of(struct __sk_buff *skb, const struct packet *p, __u8 client[16])
+{
+	__builtin_memset(client, 0, 16);
+	/* This box's own traffic has one client, whatever its address. */
+	if (p->ifindex == 0)
+		return true;
+	if (p->client_by == L7_CLIENT_BY_ADDRESS) {
+		__builtin_memcpy(client, p->key.src, 16);
+		return p->family != 0;
+	}
+	*(__u32 *)client = p->ifindex;
+	if (p->client_by == L7_CLIENT_BY_INTERFACE)
+		return true;
+	/* Behind the routing step the Ethernet header is this box's own. */
+	if (p->client_by != L7_CLIENT_BY_MAC || p->hook != L7_HOOK_CLASSIFY || p->network != ETH_HLEN)
+		return false;
+	return bpf_skb_load_bytes(skb, ETH_ALEN, client + 6, ETH_ALEN) == 0;
+}
+
+/*
+ * Policy of who sent it (`sources` first). false: not governed. `known` is set to whether `sources` knew the address.
+ */
+static __always_inline bool policy_of(const struct l7_interface *iface, __u32 ifindex, const __u8 addr[16],
+				      __u32 *policy, bool *known)
+{
+	*known = false;
+	if (iface->has_sources) {
+		struct l7_source_key key = { .prefixlen = 32 + 128, .ifindex = ifindex };
+		__u32 *found;
+
+		__builtin_memcpy(key.addr, addr, 16);
+		found = bpf_map_lookup_elem(&sources, &key);
+		if (found) {
+			*policy = *found;
+			*known = true;
+			return true;
+		}
+	}
+	*policy = iface->policy;
+	return iface->default_governed;
+}
+
+#define RANGE_FOUND (1ULL << 40)
+
+/*
+ * First range of a port set that matches: RANGE_FOUND, verdict << 32, rule; 0: none. A global function: verified once.
+ */
+__noinline __u64 find_range(__u32 set_id, __u32 proto, __u32 port)
+{
+	const struct l7_port_set *set = bpf_map_lookup_elem(&port_sets, &set_id);
+	bool ports = has_ports(proto);
+
+	if (!set)
+		return 0;
+	for (__u32 i = 0; i < L7_PORT_RANGES && i < set->count; i++) {
+		const struct l7_port_range *range = &set->ranges[i];
+
+		if ((range->proto == 0 || range->proto == proto) && (!ports || (range->low <= port && port <= range->high)))
+			return RANGE_FOUND | (__u64)range->verdict << 32 | range->rule;
+	}
+	return 0;
+}
+
+static __always_inline __u64 port_range(__u32 set_id, const struct packet *p)
+{
+	return find_range(set_id, p->key.proto, bpf_ntohs(p->key.dport));
+}
+
+static __always_inline __u8 range_verdict(__u64 range)
+{
+	return range >> 32;
+}
+
+#endif
