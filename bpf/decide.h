@@ -20,6 +20,7 @@ struct decision {
 	__u8 opens; // 1: a SYN that passes; where its stream begins must be remembered
 	__u8 by_hello; // 1: the first payload was read and allowed here
 	__u8 fast; // 1: a flow that skips netfilter
+	__u8 by_question; // 1: a DNS question that was read and allowed here
 };
 
 static __always_inline void say(struct decision *d, __u8 verdict, __u8 reason, __u32 rule)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * The fast path. Six programs, one set of maps:
+ * The fast path. Seven programs, one set of maps:
  *
  *   classify   TC ingress on each LAN interface: allows and pends by a mark, drops, or marks for user space
  *   output     socket filter for iptables OUTPUT (-m bpf): 1 = send this box's own packet to user space
@@ -8,6 +8,7 @@
  *   watch      TC egress on LAN interfaces, TC ingress on eface for this box's own traffic: replies
  *   back       TC ingress on eface, for LANs: replies of flows that skip netfilter
  *   past       socket filter for iptables PREROUTING (-m bpf): 1 = a packet of such a flow, which conntrack must not take for a new one
+ *   answer     socket filter for iptables FORWARD (-m bpf): 1 = a DNS answer that teaches nothing new, which user space need not see
  *
  * A TC program that lets a packet go returns TC_ACT_UNSPEC (= TCX_NEXT), never TC_ACT_OK, so that other people's filters on the same interface
  * still see it.
@@ -15,6 +16,7 @@
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
 #include "decide.h"
+#include "dns.h"
 #include "maps.h"
 #include "parse.h"
 #include "report.h"
@@ -63,6 +65,7 @@ int classify(struct __sk_buff *skb)
 	const struct l7_config *cfg = get_config();
 	struct l7_interface iface;
 	struct decision d = {};
+	__u32 out;
 	bool known;
 
 	if (!get_interface(p.ifindex, &iface) || !cfg)
@@ -99,10 +102,15 @@ int classify(struct __sk_buff *skb)
 	 * Before anything is dropped, sent up or remembered: is it egress? A flow hit was asked once, at its start. A mark ALLOW does no harm on
 	 * a packet that isn't. Without addresses (family 0) there is nothing to ask for, and no router would forward it.
 	 */
-	if (!d.from_flow && (d.verdict != L7_VERDICT_ALLOW || d.new_flow) && p.family && !leaves_by_egress(skb, &p)) {
-		d.verdict = L7_VERDICT_NONE;
-		d.reason = L7_REASON_NOT_EGRESS;
-		goto decided;
+	if (!d.from_flow && (d.verdict != L7_VERDICT_ALLOW || d.new_flow) && p.family) {
+		out = leaves_by_egress(skb, &p);
+		if (!out) {
+			d.verdict = L7_VERDICT_NONE;
+			d.reason = L7_REASON_NOT_EGRESS;
+			goto decided;
+		}
+		if (d.verdict == L7_VERDICT_INSPECT && p.key.proto == IPPROTO_UDP && p.key.dport == bpf_htons(DNS_PORT))
+			judge_question(skb, &p, &d, out);
 	}
 	record(skb, &p, &d, cfg);
 decided:
@@ -362,6 +370,23 @@ int past(struct __sk_buff *skb)
 		return 0;
 	flow = bpf_map_lookup_elem(&flows, &p.key);
 	return flow && flow->generation == cfg->generation && (flow->flags & L7_FLOW_FAST);
+}
+
+/*
+ * Called for what comes in by eface from port 53 on its way to a LAN. Whatever isn't sure goes to the queue, where TypeScript judges it.
+ */
+SEC("socket")
+int answer(struct __sk_buff *skb)
+{
+	struct packet p = { .ifindex = skb->ifindex };
+
+	parse(skb, L7_HOOK_OUTPUT, 0, &p);
+	if (!p.family || p.error || p.fragment || p.key.proto != IPPROTO_UDP || p.key.sport != bpf_htons(DNS_PORT))
+		return 0;
+	if (!confirm_answer(skb, &p))
+		return 0;
+	count(L7_REASON_ALLOW_ANSWER, p.wire_len);
+	return 1;
 }
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";

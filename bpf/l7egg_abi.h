@@ -23,6 +23,8 @@
 #define L7_MAX_SOURCES 16384
 #define L7_MAX_PORT_SETS 1024
 #define L7_MAX_EVENT_BYTES 1048576
+#define L7_MAX_QUESTIONS 65536
+#define L7_MAX_ASKED 32768
 
 /* Ranges in one port set, IPv6 extension headers walked, bytes of a packet copied into an event. */
 #define L7_PORT_RANGES 16
@@ -31,6 +33,15 @@
 
 /* An event of an allow wakes the reader at most once in so many ms; the reader looks again a little later by itself. Denials always wake it. */
 #define L7_EVENT_QUIET_MS 50
+
+/* DNS, the same for both sides: the longest time to live that counts and what is added to each; what moves an expiry by less teaches nothing new; how long an answer is awaited. */
+#define L7_TTL_MAX_S 86400
+#define L7_TTL_GRACE_MS 60000
+#define L7_LEARN_AGAIN_MS 1000
+#define L7_QUERY_MS 30000
+
+/* The longest question (name, type, class, as on the wire) that the kernel reads. */
+#define L7_QUESTION_BYTES 80
 
 /* What a classifier says of a packet. The low two bits are also the value put in the mark (see l7_config.mark_shift). */
 enum l7_verdict {
@@ -220,6 +231,48 @@ struct l7_binding {
 	__u64 expires_ns;
 	__u32 rule;
 	__u32 ports; // port set: where the name's rule allows to go; 0 = everywhere
+};
+
+/* Map `questions` (LRU hash; full: the one not asked for longest goes, and climbs when it comes again): DNS questions that user space allowed a moment ago. */
+struct l7_question_key {
+	__u32 policy;
+	__u8 client[16];
+	__u8 resolver[16]; // IPv4 as ::ffff:a.b.c.d
+	__u8 name_hash[16];
+	__u16 type; // A or AAAA
+	__u8 pad[2];
+};
+struct l7_question {
+	__u64 expires_ns; // CLOCK_MONOTONIC
+	__u32 generation;
+	__u32 rule;
+	__u32 ports; // port set of the rule, 0 = everywhere
+	__u32 pad;
+};
+
+/*
+ * Map `asked` (LRU hash; full: the oldest goes, its answer is dropped as unsolicited): questions that the kernel let pass and whose answers are awaited.
+ * Addresses and port as the client sent them.
+ */
+struct l7_asked_key {
+	__u8 source[16]; // IPv4 as ::ffff:a.b.c.d
+	__u8 resolver[16];
+	__be16 port;
+	__be16 id; // of the DNS message
+	__u32 ifindex; // interface by which the question left: the answer must come in there
+};
+struct l7_asked {
+	__u64 time_ns; // CLOCK_MONOTONIC
+	__u32 policy;
+	__u32 generation;
+	__u32 rule;
+	__u32 ports;
+	__u8 client[16];
+	__u8 name_hash[16];
+	__u16 type;
+	__u16 length; // of `question`
+	__u8 pad[4];
+	__u8 question[L7_QUESTION_BYTES]; // name, type and class as they were sent, zeroes behind: an answer must repeat them byte for byte
 };
 
 /* Map `flows` (LRU hash; full: the longest unused entry goes, its flow is judged anew): key -> l7_flow. Addresses and ports as the client sent them. */

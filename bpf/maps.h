@@ -104,6 +104,20 @@ struct {
 } flows SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, L7_MAX_QUESTIONS);
+	__type(key, struct l7_question_key);
+	__type(value, struct l7_question);
+} questions SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, L7_MAX_ASKED);
+	__type(key, struct l7_asked_key);
+	__type(value, struct l7_asked);
+} asked SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, L7_REASON_MAX);
 	__type(key, __u32);
@@ -115,10 +129,10 @@ struct {
 	__uint(max_entries, L7_MAX_EVENT_BYTES);
 } events SEC(".maps");
 
-/* Not for user space: the rate limit's state, see report.h. Key 0: denials, 1: allows. */
+/* Not for user space: the rate limit's state, see report.h. Key 0: denials, 1: allows, 2: questions. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 2);
+	__uint(max_entries, 3);
 	__type(key, __u32);
 	__type(value, __u64);
 } event_budget SEC(".maps");

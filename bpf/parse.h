@@ -36,7 +36,7 @@ struct packet {
 	struct l7_flow_key key; // policy is filled in by the caller
 	__u32 network; // offset of the network header
 	__u32 wire_len; // from the network header to the end of the IP packet; of the skb if that can't be read
-	__u32 transport; // TCP: offset of its header
+	__u32 transport; // TCP, UDP: offset of its header
 	__u32 payload; // TCP: bytes behind the header
 	__u32 seq; // TCP: host order
 	__u32 ack;
@@ -119,6 +119,7 @@ static __always_inline void parse_transport(struct packet *p, const struct trans
 			p->error = L7_REASON_MALFORMED;
 			return;
 		}
+		p->transport = p->network + offset;
 	} else if ((proto == IPPROTO_ICMP && p->family == 4) || (proto == IPPROTO_ICMPV6 && p->family == 6)) {
 		if (len < 8) {
 			p->error = L7_REASON_MALFORMED;

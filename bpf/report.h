@@ -18,7 +18,8 @@ static __always_inline void count(__u32 reason, __u32 bytes)
 
 /*
  * The rate limit, as a bucket of one second's events for each CPU, in the form of a virtual clock: each event moves it on by its share of a
- * second, an idle second is the most it may lie behind. Denials and allows have a bucket each, so that a flood of one can't hide the other.
+ * second, an idle second is the most it may lie behind. Denials, allows and questions have a bucket each, so that a flood of one can't hide the
+ * others. That of questions is a tenth: a client may ask as often as it likes, and user space has a line for each answer that it sees.
  */
 static __always_inline bool within_budget(__u32 per_second, __u32 which)
 {
@@ -59,11 +60,13 @@ static __noinline int emit(struct __sk_buff *skb, const struct packet *p, const 
 	const struct hello_scratch *name = get_scratch();
 	struct l7_event *event;
 	__u64 event_ns;
+	__u32 which;
 	__u32 snap = p->wire_len < L7_EVENT_SNAP ? p->wire_len : L7_EVENT_SNAP;
 
 	if (per_second == 0)
 		return 0;
-	event = within_budget(per_second, d->verdict == L7_VERDICT_ALLOW) ?
+	which = d->by_question ? 2 : d->verdict == L7_VERDICT_ALLOW;
+	event = within_budget(d->by_question ? (per_second + 9) / 10 : per_second, which) ?
 			bpf_ringbuf_reserve(&events, sizeof(*event), 0) : 0;
 	if (!event) {
 		count(L7_REASON_EVENTS_LOST, p->wire_len);
@@ -82,7 +85,7 @@ static __noinline int emit(struct __sk_buff *skb, const struct packet *p, const 
 	client_of(skb, p, event->client);
 	event->name_len = 0;
 	__builtin_memset(event->name, 0, sizeof(event->name));
-	if (d->by_hello && name) {
+	if ((d->by_hello || d->by_question) && name) {
 		event->name_len = name->name_len;
 		__builtin_memcpy(event->name, name->name, sizeof(event->name));
 	}
@@ -163,6 +166,8 @@ static __always_inline void record(struct __sk_buff *skb, const struct packet *p
 		open_flow(p, d, cfg->generation);
 	} else if (d->new_flow || d->by_hello) {
 		remember(p, d, cfg->generation);
+		emit(skb, p, d, cfg->events_per_second);
+	} else if (d->by_question) {
 		emit(skb, p, d, cfg->events_per_second);
 	}
 }

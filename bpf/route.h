@@ -32,7 +32,7 @@ static __always_inline bool is_link_local6(const struct packet *p)
 }
 
 /*
- * Ask the routing tables as the kernel will (rules included). 0: not through a governed interface, or not at all: to this box, no
+ * Ask the routing tables as the kernel will (rules included). Returns the governed interface that it leaves by. 0: not through a governed interface, or not at all: to this box, no
  * route, forwarding switched off. Also 0 for a route with an encapsulation of its own (MPLS, SRv6), which this lookup can't follow, and for a
  * route that depends on a mark: where such a packet leaves by a governed interface after all, the gate judges it.
  */
@@ -63,7 +63,7 @@ static __noinline int leaves_by_egress(struct __sk_buff *skb, const struct packe
 	if (rc != BPF_FIB_LKUP_RET_SUCCESS && rc != BPF_FIB_LKUP_RET_NO_NEIGH && rc != BPF_FIB_LKUP_RET_FRAG_NEEDED)
 		return 0;
 	out = fib.ifindex;
-	return bpf_map_lookup_elem(&egress, &out) != 0;
+	return bpf_map_lookup_elem(&egress, &out) ? out : 0;
 }
 
 #endif

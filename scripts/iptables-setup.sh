@@ -16,9 +16,10 @@
 #   --mode nfqueue     the only one so far
 #   --fail-mode MODE   closed (default): nobody listens on the queue = drop; open: = pass (--queue-bypass)
 #   --fast             forwarded flows may skip netfilter (eBPF sends them on): conntrack sees none of them, and must not guess
+#   --answers          DNS answers that eBPF confirms (pinned program `answer`) don't go to the queue
 #   --masquerade       hide the LANs behind eface's address, IPv4 and IPv6
 #   --name INSTANCE    1-15 of a-z 0-9 -; default "default". It ends the names of the chains: L7EGG-FWD-default
-#   --pin-dir DIR      where the eBPF programs are pinned: DIR/INSTANCE/output and past; default /sys/fs/bpf/l7egg
+#   --pin-dir DIR      where the eBPF programs are pinned: DIR/INSTANCE/output, past, answer; default /sys/fs/bpf/l7egg
 #   --dry-run          print what would be given to iptables-restore, change nothing
 #   IPTABLES=PROGRAM   which iptables: iptables (default), iptables-nft or iptables-legacy
 #
@@ -35,7 +36,7 @@
 #  - With --fast, conntrack must not take a packet amid a connection that skips netfilter for the beginning of another: of one from outside, or what
 #    the client says next would be a "reply"; nor of one from the client (the pinned program `past` knows the flows).
 #  - The conntrack match switches on nf_defrag: fragments are put together before they come to these hooks, and no name can hide between two.
-#  - DNS: answers on their way to a governed client (sport 53) wait in the queue until the kernel's maps hold the addresses they name. With a resolver
+#  - DNS: answers on their way to a governed client (sport 53) wait in the queue until the kernel's maps hold the addresses they name. (With --answers, those of which the maps hold every address already pass.) With a resolver
 #    on this box the queries come by INPUT and the answers leave by OUTPUT. What the gateway itself sends (a refusal) carries ALLOW and isn't asked again.
 #  - A resolver may also be reached otherwise than by eface (another LAN, a third network, own egress with --iface): then the questions are no egress and carry
 #    no mark, but user space must have seen them to know the answers. (In OUTPUT it tells them from egress by INSPECT.)
@@ -46,7 +47,7 @@ set -euo pipefail
 # `su` without a dash leaves these out.
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 
-lans=() eface='' iface='' own='' fast='' queues=0 mask_text=0x30 fail_mode=closed masquerade='' name=default pin_dir=/sys/fs/bpf/l7egg dry_run=''
+lans=() eface='' iface='' own='' fast='' answers='' queues=0 mask_text=0x30 fail_mode=closed masquerade='' name=default pin_dir=/sys/fs/bpf/l7egg dry_run=''
 iptables=${IPTABLES:-iptables}
 tables=(raw mangle nat)
 # Rules by family and table, "4-mangle"; what is not there is to be removed.
@@ -148,6 +149,7 @@ rules_mangle() {
     echo "-A $fwd -i $lan -o $eface $is_inspect $queue"
     # A DNAT rule has taken it elsewhere since eBPF asked for its route: no egress.
     echo "-A $fwd -i $lan ! -o $eface $is_inspect -j MARK --set-xmark 0x0/$mask"
+    [ -z "$answers" ] || echo "-A $fwd -i $eface -o $lan -p udp -m udp --sport 53 -m bpf --object-pinned $pin_dir/$name/answer -j RETURN"
     for proto in udp tcp; do
       echo "-A $fwd -o $lan -p $proto -m $proto --sport 53 $queue"
       echo "-A $fwd -i $lan ! -o $eface -p $proto -m $proto --dport 53 $queue"
@@ -322,6 +324,7 @@ explain() {
   tried "match mark" "-m mark" "-m mark --mark 0x10/0x30"
   tried "match conntrack" "-m conntrack" "-m conntrack --ctstate ESTABLISHED --ctdir REPLY"
   tried "match bpf" "/output" "-m bpf --object-pinned $pin_dir/$name/output"
+  tried "match bpf" "/answer" "-m bpf --object-pinned $pin_dir/$name/answer"
   tried "match bpf" "/past" "-m bpf --object-pinned $pin_dir/$name/past"
   tried "match rpfilter" "-m rpfilter" "-m rpfilter --invert"
   tried "target CT" "-j CT" "-j CT --notrack"
@@ -344,6 +347,7 @@ parse_options() {
       --masquerade) masquerade=1 && continue ;;
       --own) own=1 && continue ;;
       --fast) fast=1 && continue ;;
+      --answers) answers=1 && continue ;;
       --dry-run) dry_run=1 && continue ;;
       --*=*) value=${option#*=} option=${option%%=*} ;;
       --lan | --eface | --iface | --queues | --mark-mask | --mode | --fail-mode | --name | --pin-dir)
@@ -418,7 +422,7 @@ check_up_options() {
 
   [[ $pin_dir =~ ^/[A-Za-z0-9._/-]+$ ]] || refuse "bad --pin-dir '$pin_dir': an absolute path without blanks"
   local program
-  for program in ${own:+output} ${fast:+past}; do
+  for program in ${own:+output} ${fast:+past} ${answers:+answer}; do
     [ -n "$dry_run" ] || [ -e "$pin_dir/$name/$program" ] || refuse "no program is pinned at $pin_dir/$name/$program: 'l7egg run' does that first"
   done
 }

@@ -50,6 +50,7 @@ export class EngineLoop {
       policies: [policyWith({ domain: [...domains] })],
       limits: defaultLimits,
       lookupFlow: () => opened,
+      lookupAsked: () => undefined,
     });
     this.#interfaces = new Map([[LAN, { ifindex: LAN, policy: 1, clientBy: ClientBy.MAC, l3: false }]]);
     this.#lookUp(query(), answer());

@@ -67,6 +67,7 @@ export function formatStatus(status: GatewayStatus): string[] {
     ),
     "counters:",
     ...status.counters.map((one) => `  ${one.reason.padEnd(18)} ${String(one.packets).padStart(12)} packets`),
+    `DNS questions: left to the kernel ${status.questions.allowed} times, ${status.engine.answersToKernel} of their answers came up`,
     ...losses(status),
     `learned names: ${status.learned.total} of ${status.sizes.names}, ${status.engine.learnedEvicted} forgotten for lack of room`,
     ...status.learned.entries.map(
@@ -86,6 +87,7 @@ function losses(status: GatewayStatus): string[] {
   const all: readonly (readonly [number, string])[] = [
     [engine.pendingEvicted, "undecided flows denied for lack of room"],
     [runner.mapFull, "entries that found no room in the kernel's maps"],
+    [status.questions.full, "DNS questions that found no room in the kernel's map"],
     [runner.exceptions, "internal errors"],
     [runner.overdue, "packets held for too long"],
     [runner.sendErrors, "resets and refusals that could not be sent"],

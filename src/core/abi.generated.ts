@@ -16,10 +16,17 @@ export const MAX_INTERFACES = 1024;
 export const MAX_SOURCES = 16384;
 export const MAX_PORT_SETS = 1024;
 export const MAX_EVENT_BYTES = 1048576;
+export const MAX_QUESTIONS = 65536;
+export const MAX_ASKED = 32768;
 export const PORT_RANGES = 16;
 export const MAX_EXT_HEADERS = 8;
 export const EVENT_SNAP = 128;
 export const EVENT_QUIET_MS = 50;
+export const TTL_MAX_S = 86400;
+export const TTL_GRACE_MS = 60000;
+export const LEARN_AGAIN_MS = 1000;
+export const QUERY_MS = 30000;
+export const QUESTION_BYTES = 80;
 /** flag: more than one name was seen on this address */
 export const NAME_SHARED = 1;
 /** flag: the server acknowledged all judged bytes (or nothing was judged) */
@@ -910,6 +917,197 @@ export function decodeBinding(source: Uint8Array, offset = 0): AbiBinding {
     expiresNs: at.getBigUint64(0, true),
     rule: at.getUint32(8, true),
     ports: at.getUint32(12, true),
+  };
+}
+
+/** Map `questions` (LRU hash; full: the one not asked for longest goes, and climbs when it comes again): DNS questions that user space allowed a moment ago. */
+export interface AbiQuestionKey {
+  readonly policy: number;
+  readonly client: Uint8Array;
+  /** IPv4 as ::ffff:a.b.c.d */
+  readonly resolver: Uint8Array;
+  readonly nameHash: Uint8Array;
+  /** A or AAAA */
+  readonly type: number;
+}
+
+export const QUESTION_KEY_SIZE = 56;
+/** Offset of each field in bytes. */
+export const QuestionKeyOffset = {
+  policy: 0,
+  client: 4,
+  resolver: 20,
+  nameHash: 36,
+  type: 52,
+  pad: 54,
+} as const;
+
+export function encodeQuestionKey(value: AbiQuestionKey, target: Buffer = Buffer.alloc(56), offset = 0): Buffer {
+  target.fill(0, offset, offset + 56);
+  const at = view(target, offset, 56);
+  at.setUint32(0, value.policy, true);
+  putBytes(target, offset + 4, 16, value.client);
+  putBytes(target, offset + 20, 16, value.resolver);
+  putBytes(target, offset + 36, 16, value.nameHash);
+  at.setUint16(52, value.type, true);
+  return target;
+}
+
+export function decodeQuestionKey(source: Uint8Array, offset = 0): AbiQuestionKey {
+  const at = view(source, offset, 56);
+  return {
+    policy: at.getUint32(0, true),
+    client: getBytes(source, offset + 4, 16),
+    resolver: getBytes(source, offset + 20, 16),
+    nameHash: getBytes(source, offset + 36, 16),
+    type: at.getUint16(52, true),
+  };
+}
+
+export interface AbiQuestion {
+  /** CLOCK_MONOTONIC */
+  readonly expiresNs: bigint;
+  readonly generation: number;
+  readonly rule: number;
+  /** port set of the rule, 0 = everywhere */
+  readonly ports: number;
+}
+
+export const QUESTION_SIZE = 24;
+/** Offset of each field in bytes. */
+export const QuestionOffset = {
+  expiresNs: 0,
+  generation: 8,
+  rule: 12,
+  ports: 16,
+  pad: 20,
+} as const;
+
+export function encodeQuestion(value: AbiQuestion, target: Buffer = Buffer.alloc(24), offset = 0): Buffer {
+  target.fill(0, offset, offset + 24);
+  const at = view(target, offset, 24);
+  at.setBigUint64(0, value.expiresNs, true);
+  at.setUint32(8, value.generation, true);
+  at.setUint32(12, value.rule, true);
+  at.setUint32(16, value.ports, true);
+  return target;
+}
+
+export function decodeQuestion(source: Uint8Array, offset = 0): AbiQuestion {
+  const at = view(source, offset, 24);
+  return {
+    expiresNs: at.getBigUint64(0, true),
+    generation: at.getUint32(8, true),
+    rule: at.getUint32(12, true),
+    ports: at.getUint32(16, true),
+  };
+}
+
+/** Map `asked` (LRU hash; full: the oldest goes, its answer is dropped as unsolicited): questions that the kernel let pass and whose answers are awaited. Addresses and port as the client sent them. */
+export interface AbiAskedKey {
+  /** IPv4 as ::ffff:a.b.c.d */
+  readonly source: Uint8Array;
+  readonly resolver: Uint8Array;
+  readonly port: number;
+  /** of the DNS message */
+  readonly id: number;
+  /** interface by which the question left: the answer must come in there */
+  readonly ifindex: number;
+}
+
+export const ASKED_KEY_SIZE = 40;
+/** Offset of each field in bytes. */
+export const AskedKeyOffset = {
+  source: 0,
+  resolver: 16,
+  port: 32,
+  id: 34,
+  ifindex: 36,
+} as const;
+
+export function encodeAskedKey(value: AbiAskedKey, target: Buffer = Buffer.alloc(40), offset = 0): Buffer {
+  target.fill(0, offset, offset + 40);
+  const at = view(target, offset, 40);
+  putBytes(target, offset, 16, value.source);
+  putBytes(target, offset + 16, 16, value.resolver);
+  at.setUint16(32, value.port, false);
+  at.setUint16(34, value.id, false);
+  at.setUint32(36, value.ifindex, true);
+  return target;
+}
+
+export function decodeAskedKey(source: Uint8Array, offset = 0): AbiAskedKey {
+  const at = view(source, offset, 40);
+  return {
+    source: getBytes(source, offset, 16),
+    resolver: getBytes(source, offset + 16, 16),
+    port: at.getUint16(32, false),
+    id: at.getUint16(34, false),
+    ifindex: at.getUint32(36, true),
+  };
+}
+
+export interface AbiAsked {
+  /** CLOCK_MONOTONIC */
+  readonly timeNs: bigint;
+  readonly policy: number;
+  readonly generation: number;
+  readonly rule: number;
+  readonly ports: number;
+  readonly client: Uint8Array;
+  readonly nameHash: Uint8Array;
+  readonly type: number;
+  /** of `question` */
+  readonly length: number;
+  /** name, type and class as they were sent, zeroes behind: an answer must repeat them byte for byte */
+  readonly question: Uint8Array;
+}
+
+export const ASKED_SIZE = 144;
+/** Offset of each field in bytes. */
+export const AskedOffset = {
+  timeNs: 0,
+  policy: 8,
+  generation: 12,
+  rule: 16,
+  ports: 20,
+  client: 24,
+  nameHash: 40,
+  type: 56,
+  length: 58,
+  pad: 60,
+  question: 64,
+} as const;
+
+export function encodeAsked(value: AbiAsked, target: Buffer = Buffer.alloc(144), offset = 0): Buffer {
+  target.fill(0, offset, offset + 144);
+  const at = view(target, offset, 144);
+  at.setBigUint64(0, value.timeNs, true);
+  at.setUint32(8, value.policy, true);
+  at.setUint32(12, value.generation, true);
+  at.setUint32(16, value.rule, true);
+  at.setUint32(20, value.ports, true);
+  putBytes(target, offset + 24, 16, value.client);
+  putBytes(target, offset + 40, 16, value.nameHash);
+  at.setUint16(56, value.type, true);
+  at.setUint16(58, value.length, true);
+  putBytes(target, offset + 64, 80, value.question);
+  return target;
+}
+
+export function decodeAsked(source: Uint8Array, offset = 0): AbiAsked {
+  const at = view(source, offset, 144);
+  return {
+    timeNs: at.getBigUint64(0, true),
+    policy: at.getUint32(8, true),
+    generation: at.getUint32(12, true),
+    rule: at.getUint32(16, true),
+    ports: at.getUint32(20, true),
+    client: getBytes(source, offset + 24, 16),
+    nameHash: getBytes(source, offset + 40, 16),
+    type: at.getUint16(56, true),
+    length: at.getUint16(58, true),
+    question: getBytes(source, offset + 64, 80),
   };
 }
 

@@ -71,16 +71,17 @@ export const eventsPerSecond = 1000;
 
 const mapNames = [
   "config", "interfaces", "egress", "sources", "policies", "cidr4", "cidr6", "port_sets",
-  "names4", "names6", "bindings", "flows", "counters", "events",
+  "names4", "names6", "bindings", "questions", "asked", "flows", "counters", "events",
 ] as const; // prettier-ignore
 export type MapName = (typeof mapNames)[number];
 
 export class Datapath {
   readonly #config: DatapathConfig;
   readonly #object: BpfObject;
-  /** Socket filters that iptables rules call; `past` in LAN mode, `output` for own egress. */
+  /** Socket filters that iptables rules call; `past` and `answer` in LAN mode, `output` for own egress. */
   readonly #output: BpfProgram | undefined;
   readonly #past: BpfProgram | undefined;
+  readonly #answer: BpfProgram | undefined;
   readonly maps: Readonly<Record<MapName, BpfMap>>;
   readonly attachments: Attachments;
   readonly generation: number;
@@ -125,6 +126,7 @@ export class Datapath {
     this.maps = Object.fromEntries(mapNames.map((name) => [name, object.map(name)])) as Record<MapName, BpfMap>;
     this.#output = config.own ? object.program("output") : undefined;
     this.#past = config.own ? undefined : object.program("past");
+    this.#answer = config.own ? undefined : object.program("answer");
     const programs = {
       classify: object.program("classify"),
       watch: object.program("watch"),
@@ -141,10 +143,14 @@ export class Datapath {
     // Until `attach` is through, nobody knows by which policy the adopted flows were judged.
     removePin(paths.policy);
     for (const name of mapNames) pinOver(this.maps[name], join(paths.maps, name));
-    if (this.#output) pinOver(this.#output, paths.output);
-    else removePin(paths.output);
-    if (this.#past) pinOver(this.#past, paths.past);
-    else removePin(paths.past);
+    for (const [program, path] of [
+      [this.#output, paths.output],
+      [this.#past, paths.past],
+      [this.#answer, paths.answer],
+    ] as const) {
+      if (program) pinOver(program, path);
+      else removePin(path);
+    }
     writeWord(paths.abi, String(ABI_VERSION));
   }
 

@@ -30,6 +30,7 @@ import { rulesDown, rulesUp } from "./iptables.js";
 import { FastPath } from "./fastPath.js";
 import { Journal, readJournal } from "./journal.js";
 import { KernelMaps } from "./kernelMaps.js";
+import { KernelQuestions } from "./kernelQuestions.js";
 import { governedInterfaces, wantedAttachments } from "./layout.js";
 import type { Log } from "./log.js";
 import type { Plan } from "./preflight.js";
@@ -43,6 +44,7 @@ export interface GatewayParts {
   readonly engine: Engine;
   readonly journal: Journal;
   readonly maps: KernelMaps;
+  readonly questions: KernelQuestions;
   readonly runner: Runner;
   readonly queues: readonly Queue[];
   readonly sender: RawSender;
@@ -161,11 +163,14 @@ async function build(
   });
   undo.push(() => datapath.close());
 
-  const maps = new KernelMaps(datapath.maps, new NameHasher(datapath.hashSeed), datapath.generation);
+  const hasher = new NameHasher(datapath.hashSeed);
+  const maps = new KernelMaps(datapath.maps, hasher, datapath.generation);
+  const questions = new KernelQuestions(datapath.maps, hasher, datapath.generation);
   const engine = new Engine({
     policies: compiled.policies,
     limits: { ...defaultLimits, learned: options.sizes.names },
     lookupFlow: (key) => maps.flowGet(key),
+    lookupAsked: (key) => questions.lookup(key),
   });
   const now = monotonicMs();
   const restored = readJournal(paths.journal, bootId(), now);
@@ -181,6 +186,7 @@ async function build(
   const runner = new Runner({
     engine,
     maps,
+    questions,
     journal,
     interfaces,
     mark: options.mark,
@@ -229,6 +235,7 @@ async function build(
     engine,
     journal,
     maps,
+    questions,
     runner,
     queues,
     sender,

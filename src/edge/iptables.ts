@@ -31,6 +31,7 @@ export async function rulesUp(options: RulesOptions): Promise<string[]> {
     ...["--name", options.name, "--pin-dir", options.pinDir],
     ...(options.masquerade ? ["--masquerade"] : []),
     ...(options.fast ? ["--fast"] : []),
+    ...(options.lan.length > 0 ? ["--answers"] : []),
   ]);
   return stderr;
 }

@@ -191,7 +191,8 @@ export class KernelMaps {
   }
 }
 
-function writeAddr16(target: Buffer, offset: number, address: Addr): void {
+/** The 16 bytes of an address in keys: IPv4 as ::ffff:a.b.c.d. */
+export function writeAddr16(target: Buffer, offset: number, address: Addr): void {
   if (address.length === 4) {
     target.fill(0, offset, offset + 10);
     target[offset + 10] = 0xff;

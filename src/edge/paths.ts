@@ -19,6 +19,7 @@ export interface InstancePaths {
   /** Socket filter for `iptables -m bpf --object-pinned` (own egress). */
   readonly output: string;
   readonly past: string;
+  readonly answer: string;
   /** Symbolic links whose targets are words: the only way to keep a word in bpffs. */
   readonly abi: string;
   readonly policy: string;
@@ -38,6 +39,7 @@ export function instancePaths(name: string, pinDir: string, runDir: string = def
     links: join(pins, "links"),
     output: join(pins, "output"),
     past: join(pins, "past"),
+    answer: join(pins, "answer"),
     abi: join(pins, "abi"),
     policy: join(pins, "policy"),
   };

@@ -15,6 +15,7 @@ import { monotonicMs } from "./clock.js";
 import { describe } from "./errors.js";
 import { kernelDecisionEvent, kernelId, packetEvent, packetId, queueIndex } from "./kernelEvents.js";
 import type { KernelMaps } from "./kernelMaps.js";
+import type { KernelQuestions } from "./kernelQuestions.js";
 import type { FailMode, MarkBits } from "./options.js";
 import type { ReasonCounts } from "./reasonCounters.js";
 import { ReasonCounters } from "./reasonCounters.js";
@@ -27,6 +28,7 @@ export interface EngineLike {
 export interface RunnerOptions {
   readonly engine: EngineLike;
   readonly maps: Pick<KernelMaps, "learn" | "forget" | "flowPut">;
+  readonly questions: Pick<KernelQuestions, "allow" | "answered">;
   readonly journal: { append(entry: LearnCommand): void; flush(): void };
   readonly interfaces: ReadonlyMap<number, GovernedInterface>;
   readonly mark: MarkBits;
@@ -238,6 +240,12 @@ export class Runner {
         return;
       case "flowPut":
         this.#options.maps.flowPut(command, now);
+        return;
+      case "allowQuestion":
+        this.#options.questions.allow(command);
+        return;
+      case "answered":
+        this.#options.questions.answered(command);
         return;
       case "send":
         try {

@@ -55,6 +55,8 @@ export interface GatewayStatus {
     readonly sendErrors: number;
     readonly mapFull: number;
   };
+  /** DNS questions that the kernel may let pass by itself: how often one was allowed to, and how often there was no room. */
+  readonly questions: { readonly allowed: number; readonly full: number };
   readonly journal: JournalStats;
   readonly log: LogStats;
 }
@@ -84,7 +86,7 @@ export interface CounterStatus {
 
 /** `learned`: most entries listed, the newest ones. */
 export async function gatewayStatus(gateway: Gateway, logStats: LogStats, learned: number): Promise<GatewayStatus> {
-  const { plan, datapath, engine, runner, queues, journal, maps } = gateway.parts;
+  const { plan, datapath, engine, runner, queues, journal, maps, questions } = gateway.parts;
   const { options, spec } = plan;
   const { reasons, ...run } = runner.stats();
   const depths = queueDepths();
@@ -112,6 +114,7 @@ export async function gatewayStatus(gateway: Gateway, logStats: LogStats, learne
     adoptedFlows: datapath.adoptedFlows,
     engine: engine.stats(),
     runner: { ...run, mapFull: maps.full },
+    questions: { allowed: questions.allowed, full: questions.full },
     journal: journal.stats(),
     log: logStats,
   };

@@ -39,11 +39,13 @@ const quiet: GatewayStatus = {
     heldPackets: 0,
     judgedFlows: 0,
     outstandingQueries: 0,
+    answersToKernel: 6,
     dnsStreams: 0,
     learned: 2,
     learnedEvicted: 0,
     recentDenials: 0,
   },
+  questions: { allowed: 7, full: 0 },
   runner: { packets: 0, held: 0, exceptions: 0, overdue: 0, duplicateVerdicts: 0, sendErrors: 0, mapFull: 0 },
   journal: { lines: 0, bytes: 0, lost: 0, compactions: 0 },
   log: { decisions: 0, suppressed: 0, dropped: 0 },
@@ -56,6 +58,7 @@ test("what is attached, queues, counters, learned names with the time left; long
   assert.ok(lines.includes("  gate     egress  of wan0 (3)"));
   assert.match(lines.join("\n"), /^ {2}7: 1 waiting, 2 packets, 3 verdicts; dropped by the kernel 4 \(full\) and 5 \(socket\), 6 overruns, 8 verdict errors$/m); // prettier-ignore
   assert.match(lines.join("\n"), /^ {2}unlearned +5 packets$/m);
+  assert.ok(lines.includes("DNS questions: left to the kernel 7 times, 6 of their answers came up"));
   assert.ok(lines.includes("learned names: 2 of 20, 0 forgotten for lack of room"));
   assert.ok(lines.includes("  lan0 02:00  a.io -> b.io = 192.0.2.7  9 s left  (--domain a.io)"));
   assert.equal(lines.at(-1), "  ... and 1 more (--learned N)");

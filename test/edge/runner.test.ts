@@ -57,6 +57,10 @@ class Bench {
         forget: (command) => this.trace.push(`forget ${command.name}`),
         flowPut: (command, now) => this.trace.push(`flowPut ${command.verdict} ${now}`),
       },
+      questions: {
+        allow: (command) => this.trace.push(`allowQuestion ${command.name}`),
+        answered: (command) => this.trace.push(`answered ${command.key.id}`),
+      },
       journal: {
         append: (entry) => this.trace.push(`journal ${entry.name}`),
         flush: () => this.trace.push("journal flush"),

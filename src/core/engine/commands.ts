@@ -3,6 +3,7 @@
  * maps hold an address before the answer that names it is released.
  */
 import type { Addr } from "../net/address.js";
+import type { AskedKey } from "./asked.js";
 import type { ClientId, PacketId } from "./events.js";
 
 /** Give the verdict of one packet. `mark` is what to put into the mark's two bits (`enum l7_verdict`), other bits stay. */
@@ -74,6 +75,32 @@ export interface FlowPutCommand {
   readonly judgedEnd: number;
 }
 
+/**
+ * The kernel may let this question of this client pass by itself until `expires`. Its answers climb all the same unless they teach nothing new.
+ * Best effort: without it the question climbs.
+ */
+export interface AllowQuestionCommand {
+  readonly type: "allowQuestion";
+  readonly policy: number;
+  readonly client: ClientId;
+  readonly resolver: Addr;
+  /** Normal form. */
+  readonly name: string;
+  /** A or AAAA. */
+  readonly questionType: number;
+  readonly rule: number;
+  /** Port set of the rule, 0 = everywhere. */
+  readonly ports: number;
+  /** Milliseconds of CLOCK_MONOTONIC. */
+  readonly expires: number;
+}
+
+/** A question that the kernel had let pass has its answer: nobody awaits another one. */
+export interface AnsweredCommand {
+  readonly type: "answered";
+  readonly key: AskedKey;
+}
+
 /** Send a whole IP packet (TCP reset, ICMP prohibited, DNS reply); routed by its destination. Best effort. */
 export interface SendCommand {
   readonly type: "send";
@@ -107,4 +134,12 @@ export interface CountCommand {
 }
 
 export type Command =
-  VerdictCommand | LearnCommand | ForgetCommand | FlowPutCommand | SendCommand | DecisionCommand | CountCommand;
+  | VerdictCommand
+  | LearnCommand
+  | ForgetCommand
+  | FlowPutCommand
+  | AllowQuestionCommand
+  | AnsweredCommand
+  | SendCommand
+  | DecisionCommand
+  | CountCommand;

@@ -4,7 +4,11 @@ import { BoundedTable } from "../flow/table.js";
 import type { Addr } from "../net/address.js";
 import { udpReplyFor } from "../wire/build.js";
 import type { IpPacket } from "../wire/ip.js";
+import { parseQuestion } from "../wire/dns.js";
+import { DnsType } from "../wire/dnsMessage.js";
 import { parseUdp, type UdpDatagram } from "../wire/udp.js";
+import type { Policy } from "../policy/types.js";
+import type { AskedKey, AskedLookup } from "./asked.js";
 import type { Command } from "./commands.js";
 import { denialFor, judgeAnswer, judgeQuery, type Query } from "./dnsMessages.js";
 import type { PacketEvent } from "./events.js";
@@ -12,13 +16,26 @@ import type { LearnedNames } from "./learned.js";
 import type { EngineLimits } from "./limits.js";
 import { MARK_ALLOW, type ClientPacket, type Voice } from "./voice.js";
 
+const DNS_HEADER = 12;
+
 export class DnsDatagrams {
   readonly #limits: EngineLimits;
   readonly #learned: LearnedNames;
   readonly #voice: Voice;
+  readonly #policies: ReadonlyMap<number, Policy>;
+  readonly #lookupAsked: AskedLookup;
   readonly #queries: BoundedTable<string, Query>;
+  answersToKernel = 0;
 
-  constructor(limits: EngineLimits, learned: LearnedNames, voice: Voice) {
+  constructor(
+    limits: EngineLimits,
+    learned: LearnedNames,
+    voice: Voice,
+    policies: ReadonlyMap<number, Policy>,
+    lookupAsked: AskedLookup,
+  ) {
+    this.#policies = policies;
+    this.#lookupAsked = lookupAsked;
     this.#limits = limits;
     this.#learned = learned;
     this.#voice = voice;
@@ -47,6 +64,7 @@ export class DnsDatagrams {
       source: ip.src,
       resolver: ip.dst,
       ifindex: packet.ifindexOut,
+      forwarded: packet.forwarded,
       id: message.id,
       name,
       type: message.questions[0]?.type ?? 0,
@@ -72,7 +90,17 @@ export class DnsDatagrams {
     }
     const id = ((event.bytes[payloadOffset] as number) << 8) | (event.bytes[payloadOffset + 1] as number);
     const key = queryKey(ip.dst, udp.dport, ip.src, id);
-    const query = this.#queries.get(key, now);
+    let query = this.#queries.get(key, now);
+    let asked: AskedKey | undefined;
+    if (event.hook === "forward" && !(query && isAnswerTo(query, event, payloadOffset, payloadEnd))) {
+      // An old question of the same id may still stand here, while eBPF has let the one that is answered pass.
+      const own: AskedKey = { source: ip.dst, port: udp.dport, resolver: ip.src, id, ifindex: event.ifindexIn };
+      const found = this.#askedInKernel(own, now);
+      if (found) {
+        query = found;
+        asked = own;
+      }
+    }
     if (!query || query.ifindex !== event.ifindexIn)
       return this.#voice.discard(event.id, Reason.DNS_UNSOLICITED, event.bytes.length, out);
     const judged = judgeAnswer(query, event.bytes, payloadOffset, payloadEnd, this.#learned, this.#limits, now, out);
@@ -81,13 +109,57 @@ export class DnsDatagrams {
       this.#voice.drop(event.id, out);
       return answerDecision("deny", query, ip.proto, judged.why, out);
     }
-    this.#queries.delete(key);
+    if (asked) {
+      this.answersToKernel++;
+      out.push({ type: "answered", key: asked });
+    } else {
+      this.#queries.delete(key);
+    }
     this.#voice.accept(event.id, undefined, out);
+    if (judged.repeated && query.forwarded && (query.type === DnsType.A || query.type === DnsType.AAAA)) {
+      const { policy, client, resolver, name, type: questionType, rule, ports } = query;
+      const expires = now + this.#limits.questionMs;
+      out.push({
+        type: "allowQuestion",
+        policy: policy.id,
+        client,
+        resolver,
+        name,
+        questionType,
+        rule,
+        ports,
+        expires,
+      });
+    }
     answerDecision("allow", query, ip.proto, judged.why, out);
   }
 
   expire(now: number): void {
     this.#queries.expire(now);
+  }
+
+  /** The question that eBPF let pass, judged once more: it only ever repeats what was allowed here. */
+  #askedInKernel(key: AskedKey, now: number): Query | undefined {
+    const asked = this.#lookupAsked(key);
+    if (!asked || now - asked.askedAt >= this.#limits.queryMs) return undefined;
+    const policy = this.#policies.get(asked.policy);
+    const question = parseQuestion(asked.question);
+    const rule = question && policy?.matchName(question.name);
+    if (!policy || !rule) return undefined;
+    return {
+      policy,
+      client: asked.client,
+      source: key.source,
+      resolver: key.resolver,
+      ifindex: key.ifindex,
+      forwarded: true,
+      id: key.id,
+      name: question.name,
+      type: question.type,
+      rule: rule.rule,
+      ports: rule.ports,
+      questionBytes: asked.question,
+    };
   }
 }
 
@@ -113,6 +185,14 @@ export function answerDecision(
     name: why.name,
     detail: why.detail,
   });
+}
+
+/** Same interface, same question, byte for byte; `judgeAnswer` looks at the rest. */
+function isAnswerTo({ ifindex, questionBytes }: Query, event: PacketEvent, offset: number, end: number): boolean {
+  const at = offset + DNS_HEADER;
+  if (ifindex !== event.ifindexIn || at + questionBytes.length > end) return false;
+  for (let i = 0; i < questionBytes.length; i++) if (event.bytes[at + i] !== questionBytes[i]) return false;
+  return true;
 }
 
 /** RFC 5452 section 9.1: an answer must match addresses, ports and id; the question is compared by `judgeAnswer`. */

@@ -31,6 +31,8 @@ export interface Query {
    * its behind another interface could, in the resolver's name.
    */
   readonly ifindex: number;
+  /** It left by eface: the only questions that eBPF may let pass by itself. */
+  readonly forwarded: boolean;
   readonly id: number;
   readonly name: string;
   readonly type: number;
@@ -79,8 +81,9 @@ export function denialFor(policy: Policy, message: DnsMessage | undefined, query
 }
 
 export type AnswerJudgement =
-  /** Release it; what it taught is in `out` already. */
-  { readonly kind: "release"; readonly why: Why } | { readonly kind: "drop"; readonly why: Why };
+  /** Release it; what it taught is in `out` already. `repeated`: all that it says was known, but for the time. */
+  | { readonly kind: "release"; readonly why: Why; readonly repeated: boolean }
+  | { readonly kind: "drop"; readonly why: Why };
 
 /** Learn from the answer to `query`. Its `learn` commands go to `out` before the caller releases the packet. */
 export function judgeAnswer(
@@ -107,11 +110,13 @@ export function judgeAnswer(
   }
   // A cut answer teaches nothing: the client asks again over TCP (RFC 2181 section 9).
   if (message.truncated || message.rcode !== 0) {
-    return { kind: "release", why: { reason: Reason.ALLOW_ANSWER, name: query.name, detail: emptyDetail(message) } };
+    const why = { reason: Reason.ALLOW_ANSWER, name: query.name, detail: emptyDetail(message) };
+    return { kind: "release", why, repeated: false };
   }
   const chain = resolveChain(message);
   let taught = 0;
   let rebinds = 0;
+  let known = 0;
   for (const { address, ttl, chain: names } of chain.addresses) {
     if (taught >= limits.addressesPerAnswer) {
       out.push({ type: "count", reason: Reason.OVERLOAD, bytes: 0 });
@@ -123,7 +128,7 @@ export function judgeAnswer(
       continue;
     }
     taught++;
-    learned.learn(
+    const isKnown = learned.learn(
       {
         policy: query.policy.id,
         client: query.client,
@@ -136,10 +141,12 @@ export function judgeAnswer(
       },
       out,
     );
+    if (isKnown) known++;
   }
   for (let i = 0; i < chain.offChain.length; i++) out.push({ type: "count", reason: Reason.DNS_CHAIN, bytes: 0 });
   const detail = answerDetail(taught, rebinds, chain.offChain.length);
-  return { kind: "release", why: { reason: Reason.ALLOW_ANSWER, name: query.name, rule: query.rule, detail } };
+  const why = { reason: Reason.ALLOW_ANSWER, name: query.name, rule: query.rule, detail };
+  return { kind: "release", why, repeated: taught > 0 && known === taught };
 }
 
 /** Why a message is not one plain question; undefined if it is. */

@@ -191,6 +191,7 @@ export class DnsStreams {
         source: packet.ip.src,
         resolver: packet.ip.dst,
         ifindex: packet.ifindexOut,
+        forwarded: false,
         id: query.id,
         name,
         type: query.questions[0]?.type ?? 0,

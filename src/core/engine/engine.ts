@@ -13,6 +13,7 @@ import { parseIp, type IpPacket } from "../wire/ip.js";
 import type { Invalid, NeedMore } from "../wire/result.js";
 import { parseTcp, type TcpSegment } from "../wire/tcp.js";
 import { parseUdp } from "../wire/udp.js";
+import type { AskedLookup } from "./asked.js";
 import type { Command } from "./commands.js";
 import { DnsDatagrams } from "./dnsDatagrams.js";
 import { DnsStreams } from "./dnsStreams.js";
@@ -44,6 +45,8 @@ export interface EngineConfig {
   readonly limits: EngineLimits;
   /** Read what eBPF has cached for a TCP flow; called at most once for a packet. */
   readonly lookupFlow: FlowLookup;
+  /** Read which question eBPF let pass; called for an answer that matches none of the engine's own. */
+  readonly lookupAsked: AskedLookup;
 }
 
 /** Sizes and losses of the engine's tables; every number has its limit in `EngineLimits`. */
@@ -53,6 +56,8 @@ export interface EngineStats {
   readonly heldPackets: number;
   readonly judgedFlows: number;
   readonly outstandingQueries: number;
+  /** Answers, so far, to questions that eBPF had let pass by itself, which it could not confirm. */
+  readonly answersToKernel: number;
   readonly dnsStreams: number;
   readonly learned: number;
   readonly learnedEvicted: number;
@@ -78,7 +83,7 @@ export class Engine {
     this.#voice = new Voice(limits);
     this.#lookupFlow = config.lookupFlow;
     this.#tcp = new TcpFlows(limits, this.#learned, this.#voice, config.lookupFlow);
-    this.#datagrams = new DnsDatagrams(limits, this.#learned, this.#voice);
+    this.#datagrams = new DnsDatagrams(limits, this.#learned, this.#voice, this.#policies, config.lookupAsked);
     this.#streams = new DnsStreams(limits, this.#learned, this.#voice);
   }
 
@@ -109,6 +114,7 @@ export class Engine {
     return {
       ...this.#tcp.stats(),
       outstandingQueries: this.#datagrams.outstanding,
+      answersToKernel: this.#datagrams.answersToKernel,
       dnsStreams: this.#streams.size,
       learned: this.#learned.size,
       learnedEvicted: this.#learned.evicted,
@@ -154,6 +160,7 @@ export class Engine {
       dport,
       tcp,
       toThisBox,
+      forwarded: event.hook === "forward",
       ifindexOut: event.ifindexOut,
     });
     // Netfilter's defragmentation stands before the queue; what still is a fragment was not put together.

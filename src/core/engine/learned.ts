@@ -2,6 +2,7 @@
  * What clients learned: which address, for which name, until when. The kernel's `names4/6` and `bindings` are this table's
  * image; every change leaves here as a `learn` or `forget` command.
  */
+import { LEARN_AGAIN_MS } from "../abi.generated.js";
 import type { Addr } from "../net/address.js";
 import type { Command } from "./commands.js";
 import type { ClientId } from "./events.js";
@@ -29,9 +30,6 @@ interface AddressGroup {
   ports: number;
 }
 
-/** Far below the grace that every time to live gets (limits.ts). */
-const NOTHING_NEW_MS = 1_000;
-
 export class LearnedNames {
   /** Oldest first; learning again moves an entry to the end. */
   readonly #entries = new Map<string, LearnedEntry>();
@@ -56,13 +54,14 @@ export class LearnedNames {
 
   /**
    * Keep the later expiry if the same name is learned again: an old answer may still be in a client's cache. What would move it by less than
-   * NOTHING_NEW_MS changes nothing: a client that asks a thousand times a second costs no map and no journal a thousand writes.
+   * LEARN_AGAIN_MS changes nothing: a client that asks a thousand times a second costs no map and no journal a thousand writes. (Far below the grace that
+   * every time to live gets; eBPF lets go as much, bpf/dns.h.) true: it was known, from this name.
    */
-  learn(entry: LearnedEntry, out: Command[]): void {
+  learn(entry: LearnedEntry, out: Command[]): boolean {
     const key = entryKey(entry.policy, entry.client, entry.address, entry.name);
     const old = this.#entries.get(key);
-    if (old && entry.expires - old.expires < NOTHING_NEW_MS && old.rule === entry.rule && old.ports === entry.ports)
-      return;
+    if (old && entry.expires - old.expires < LEARN_AGAIN_MS && old.rule === entry.rule && old.ports === entry.ports)
+      return true;
     const kept = old && old.expires > entry.expires ? { ...entry, expires: old.expires } : entry;
     if (old) this.#entries.delete(key);
     else if (this.#entries.size >= this.#max) this.#evictOldest(out);
@@ -81,6 +80,7 @@ export class LearnedNames {
     }
     const addressExpires = group.latest.expires;
     out.push({ type: "learn", ...kept, addressPorts: group.ports, addressExpires, shared: group.names > 1 });
+    return old !== undefined;
   }
 
   /** The binding of this name to this address, also if its time is over. */

@@ -1,3 +1,5 @@
+import { QUERY_MS, TTL_GRACE_MS, TTL_MAX_S } from "../abi.generated.js";
+
 /** Bounds of everything the engine keeps. At each bound something documented happens, and a counter of `Engine.stats()` says so. */
 export interface EngineLimits {
   /** Flows whose beginning is incomplete; full: the oldest goes, what it held is dropped and awaited anew. */
@@ -22,6 +24,8 @@ export interface EngineLimits {
   /** Outstanding DNS queries; full: the oldest goes, its answer is dropped as unsolicited. */
   readonly queries: number;
   readonly queryMs: number;
+  /** How long the kernel may let a question pass by itself that was allowed and taught nothing new. */
+  readonly questionMs: number;
   /** DNS over TCP connections; full: the oldest goes, its next packet is denied (mid-flow). */
   readonly dnsStreams: number;
   readonly dnsStreamIdleMs: number;
@@ -52,14 +56,15 @@ export const defaultLimits: EngineLimits = {
   seenNames: 16_384,
   seenMs: 600_000,
   queries: 65_536,
-  queryMs: 30_000,
+  queryMs: QUERY_MS,
+  questionMs: 2_000,
   dnsStreams: 8_192,
   dnsStreamIdleMs: 120_000,
   queriesPerStream: 64,
   learned: 262_144,
   addressesPerAnswer: 512,
-  maxTtlMs: 86_400_000,
-  ttlGraceMs: 60_000,
+  maxTtlMs: TTL_MAX_S * 1_000,
+  ttlGraceMs: TTL_GRACE_MS,
   recentDenials: 8_192,
   recentDenialMs: 5_000,
 };

@@ -86,6 +86,15 @@ export function parseDns(bytes: Uint8Array, offset: number, end: number): Parsed
   });
 }
 
+/** A question by itself: name, type, class, without compression. undefined: it isn't one. */
+export function parseQuestion(bytes: Uint8Array): DnsQuestion | undefined {
+  const message = new Uint8Array(HEADER + bytes.length);
+  message[5] = 1;
+  message.set(bytes, HEADER);
+  const parsed = parseDns(message, 0, message.length);
+  return parsed.kind === "done" ? parsed.value.questions[0] : undefined;
+}
+
 const HEADER = 12;
 const CLASS_IN = 1;
 const MAX_JUMPS = 64;

@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { FLOW_FAST, FLOW_FINAL, reasonName } from "../../../src/core/abi.generated.js";
+import type { AskedQuestion } from "../../../src/core/engine/asked.js";
 import type { Command, FlowKey, FlowPutCommand } from "../../../src/core/engine/commands.js";
 import { Engine } from "../../../src/core/engine/engine.js";
 import type { ClientId, Event, Hook, PacketEvent, PacketId } from "../../../src/core/engine/events.js";
@@ -53,6 +54,8 @@ export class Playbook {
   now = 1_000_000;
   /** What eBPF would have cached, by what the engine puts. */
   readonly #kernel = new Map<string, CachedFlow>();
+  /** Questions that eBPF let pass, by `AskedKey`. */
+  readonly asked = new Map<string, AskedQuestion>();
   #nextId = 0;
   /** Verdicts by packet id: each id must get exactly one. */
   readonly #verdicts = new Map<number, number>();
@@ -65,6 +68,7 @@ export class Playbook {
       policies,
       limits: { ...defaultLimits, ...limits },
       lookupFlow: (key) => this.#kernel.get(JSON.stringify(key)),
+      lookupAsked: (key) => this.asked.get(JSON.stringify(key)),
     });
   }
 
@@ -102,6 +106,7 @@ export class Playbook {
     this.all.push(...out);
     for (const command of out) {
       if (command.type === "flowPut") this.#put(command);
+      if (command.type === "answered") this.asked.delete(JSON.stringify(command.key));
       if (command.type !== "verdict") continue;
       assert.ok(command.id <= this.#nextId, `verdict for packet ${command.id}, which was never given`);
       this.#verdicts.set(command.id, (this.#verdicts.get(command.id) ?? 0) + 1);
@@ -165,6 +170,10 @@ function line(command: Command): string {
       const fast = command.flags & FLOW_FAST ? " fast" : "";
       return `flow ${command.verdict} ${reasonName(command.reason)}${judged ? ` judged=${judged}` : ""}${fast}`;
     }
+    case "allowQuestion":
+      return `question ${command.name} ${command.questionType}`;
+    case "answered":
+      return `answered ${command.key.id}`;
     case "send":
       return `send ${describe(command.bytes)}`;
     case "decision":
