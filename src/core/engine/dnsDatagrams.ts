@@ -116,6 +116,7 @@ export class DnsDatagrams {
       this.#queries.delete(key);
     }
     this.#voice.accept(event.id, undefined, out);
+    answerDecision("allow", query, ip.proto, judged.why, out);
     if (judged.repeated && query.forwarded && (query.type === DnsType.A || query.type === DnsType.AAAA)) {
       const { policy, client, resolver, name, type: questionType, rule, ports } = query;
       const expires = now + this.#limits.questionMs;
@@ -131,7 +132,6 @@ export class DnsDatagrams {
         expires,
       });
     }
-    answerDecision("allow", query, ip.proto, judged.why, out);
   }
 
   expire(now: number): void {

@@ -62,6 +62,8 @@ export interface CraftedAnswer {
   readonly question?: string;
   /** Sent from another address and port than the one that was asked: off the path. */
   readonly from?: { readonly address: string; readonly port: number };
+  /** Owners that are the question's name are written as a pointer to it, as every server does; default: written out. */
+  readonly compress?: boolean;
   /** Milliseconds before it is sent. */
   readonly delayMs?: number;
 }
@@ -80,6 +82,14 @@ export function askedNames(_args: object): string[] {
   return asked;
 }
 
+/** RFC 1035 4.1.4, for the one name that stands first. */
+function compress(message: Buffer): Buffer {
+  const end = message.indexOf(0, 12) + 5;
+  const name = message.toString("latin1", 12, end - 4);
+  const rest = message.toString("latin1", end).replaceAll(name, "\xc0\x0c");
+  return Buffer.concat([message.subarray(0, end), Buffer.from(rest, "latin1")]);
+}
+
 export async function serveCrafted(args: { readonly addresses: readonly string[] }): Promise<void> {
   for (const address of args.addresses) {
     const socket = createSocket(isIPv6(address) ? "udp6" : "udp4");
@@ -89,13 +99,14 @@ export async function serveCrafted(args: { readonly addresses: readonly string[]
       if (!question) return;
       asked.push(question.name.toLowerCase());
       for (const answer of crafted.get(question.name.toLowerCase()) ?? []) {
-        const reply = encode({
+        const whole = encode({
           type: "response",
           id: ((query.id ?? 0) + (answer.idOffset ?? 0)) & 0xffff,
           flags: 0x180,
           questions: [{ ...question, name: answer.question ?? question.name }],
           answers: answer.records.map((r) => ({ ttl: 300, class: "IN", name: question.name, ...r })),
         });
+        const reply = answer.compress ? compress(whole) : whole;
         const send = () => {
           if (!answer.from) {
             socket.send(reply, from.port, from.address);
