@@ -142,6 +142,16 @@ rules_mangle() {
   [ "$queue_low" = "$queue_high" ] || queue="-j NFQUEUE --queue-balance $queue_low:$queue_high"
   [ "$fail_mode" = closed ] || queue+=" --queue-bypass"
 
+  local confirmed=''
+  if [ -n "$answers" ]; then
+    confirmed="-m bpf --object-pinned $pin_dir/$name/answer -j RETURN"
+    # Without it answers only take longer.
+    if [ -z "$dry_run" ] && ! extension_works "$family" mangle "$confirmed"; then
+      echo "iptables-setup: $(program "$family") or this kernel lacks the match bpf: every DNS answer goes to the queue" >&2
+      confirmed=''
+    fi
+  fi
+
   for lan in ${lans[@]+"${lans[@]}"}; do
     [ -z "$fast" ] || echo "-A $fwd -i $eface -o $lan -p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate NEW -j DROP"
     echo "-A $fwd -i $lan -o $eface $is_inspect $reply $to_allow"
@@ -149,7 +159,7 @@ rules_mangle() {
     echo "-A $fwd -i $lan -o $eface $is_inspect $queue"
     # A DNAT rule has taken it elsewhere since eBPF asked for its route: no egress.
     echo "-A $fwd -i $lan ! -o $eface $is_inspect -j MARK --set-xmark 0x0/$mask"
-    [ -z "$answers" ] || echo "-A $fwd -i $eface -o $lan -p udp -m udp --sport 53 -m bpf --object-pinned $pin_dir/$name/answer -j RETURN"
+    [ -z "$confirmed" ] || echo "-A $fwd -i $eface -o $lan -p udp -m udp --sport 53 $confirmed"
     for proto in udp tcp; do
       echo "-A $fwd -o $lan -p $proto -m $proto --sport 53 $queue"
       echo "-A $fwd -i $lan ! -o $eface -p $proto -m $proto --dport 53 $queue"
@@ -324,7 +334,6 @@ explain() {
   tried "match mark" "-m mark" "-m mark --mark 0x10/0x30"
   tried "match conntrack" "-m conntrack" "-m conntrack --ctstate ESTABLISHED --ctdir REPLY"
   tried "match bpf" "/output" "-m bpf --object-pinned $pin_dir/$name/output"
-  tried "match bpf" "/answer" "-m bpf --object-pinned $pin_dir/$name/answer"
   tried "match bpf" "/past" "-m bpf --object-pinned $pin_dir/$name/past"
   tried "match rpfilter" "-m rpfilter" "-m rpfilter --invert"
   tried "target CT" "-j CT" "-j CT --notrack"

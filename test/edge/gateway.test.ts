@@ -234,7 +234,7 @@ describe("this machine's own egress", () => {
       "gate",
       "watch",
     ]);
-    assert.ok(existsSync(join(pins(at.name), "past")));
+    for (const program of ["past", "answer"]) assert.ok(existsSync(join(pins(at.name), program)), program);
     assert.ok(!existsSync(join(pins(at.name), "output")));
     assert.equal((await daemon.stop(8000)).code, 0, daemon.stderr);
   });

@@ -129,6 +129,38 @@ for (const kind of ["nft", "legacy"] as const) {
       }
     });
 
+    test("answers that eBPF confirms don't go to the queue", () => {
+      const pins = `/sys/fs/bpf/${id}`;
+      mkdirSync(`${pins}/a`, { recursive: true });
+      const object = native.loadObject({ path: compileOutput() });
+      try {
+        const options = ["--lan", "lan0,lan1", "--eface", "wan0", "--name", "a", "--pin-dir", pins];
+        const refused = setup("up", ...options, "--answers");
+        assert.equal(refused.code, 2);
+        assert.match(refused.err, /no program is pinned at .*\/answer/);
+        object.program("output").pin(`${pins}/a/answer`);
+        up(...options);
+        const without = saved();
+        up(...options, "--answers");
+        const lines = saved();
+        const added = lines.filter((line) => !without.includes(line));
+        const rule = (lan: string) =>
+          `-A L7EGG-FWD-a -i wan0 -o ${lan} -p udp -m udp --sport 53 -m bpf --object-pinned ${pins}/a/answer -j RETURN`;
+        assert.deepEqual([...new Set(added)].sort(), [rule("lan0"), rule("lan1")]);
+        assert.equal(added.length, 4, "both families");
+        // Before the rule that sends every answer to the queue.
+        const queue = "-A L7EGG-FWD-a -o lan0 -p udp -m udp --sport 53 -j NFQUEUE --queue-num 0";
+        assert.ok(lines.includes(queue));
+        assert.ok(lines.indexOf(rule("lan0")) < lines.indexOf(queue));
+        up(...options);
+        assert.deepEqual(saved(), without);
+        assertOk(setup("down", "--name", "a"));
+      } finally {
+        object.close();
+        rmSync(pins, { recursive: true, force: true });
+      }
+    });
+
     test("what --dry-run prints is what up installs, and it installs nothing", () => {
       const options = ["--lan", "lan0,lan1", "--eface", "wan0", "--masquerade", "--fail-mode", "open"];
       const empty = saved();
