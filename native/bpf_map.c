@@ -117,6 +117,23 @@ napi_value l7_map_get(napi_env env, napi_callback_info info)
 	return result;
 }
 
+/* mapRead(map, key, value) → boolean: mapGet into the caller's buffer, for what is read with every packet */
+napi_value l7_map_read(napi_env env, napi_callback_info info)
+{
+	napi_value argv[3];
+	struct map *map;
+	uint8_t *key, *value;
+	long err;
+
+	if (!l7_args(env, info, 3, argv) || !(map = map_get(env, argv[0])) || !map_get_packed(env, argv[1], "key", map->info.key_size, 1, &key) ||
+	    !map_get_packed(env, argv[2], "value", map->value_size, 1, &value))
+		return NULL;
+	err = map_element(BPF_MAP_LOOKUP_ELEM, map, key, value, 0);
+	if (err && err != -ENOENT)
+		return l7_throw_errno(env, "BPF_MAP_LOOKUP_ELEM", (int)-err, map->info.name, NULL);
+	return l7_bool(env, err == 0);
+}
+
 /* mapPut(map, key, value, flags) */
 napi_value l7_map_put(napi_env env, napi_callback_info info)
 {

@@ -155,6 +155,7 @@ napi_value l7_object_close(napi_env env, napi_callback_info info);
 
 napi_value l7_map_info(napi_env env, napi_callback_info info);
 napi_value l7_map_get(napi_env env, napi_callback_info info);
+napi_value l7_map_read(napi_env env, napi_callback_info info);
 napi_value l7_map_put(napi_env env, napi_callback_info info);
 napi_value l7_map_delete(napi_env env, napi_callback_info info);
 napi_value l7_map_put_batch(napi_env env, napi_callback_info info);

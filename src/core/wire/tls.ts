@@ -177,10 +177,10 @@ function readExtension(type: number, body: Reader, hello: Hello): TlsCode | unde
       const list = body.sub(body.u16());
       if (body.ok && list.remaining === 0) return "alpn";
       while (list.remaining > 0) {
-        const name = list.bytes(list.u8());
+        const name = list.latin1(list.u8());
         if (!list.ok) return spread(list, body);
         if (name.length === 0) return "alpn";
-        hello.alpn.push(Buffer.from(name.buffer, name.byteOffset, name.length).toString("latin1"));
+        hello.alpn.push(name);
       }
       return undefined;
     }
