@@ -31,12 +31,12 @@ static long load_shape(int fd, struct map *map)
 
 struct map *map_get(napi_env env, napi_value value)
 {
-	int fd = l7_fd_get(env, value, L7_FD_MAP);
 	void **cache;
+	int fd = l7_fd_get_cache(env, value, L7_FD_MAP, &cache);
 	struct map *map;
 	long err;
 
-	if (fd < 0 || !(cache = l7_fd_cache(env, value)))
+	if (fd < 0)
 		return NULL;
 	if (!*cache) {
 		map = calloc(1, sizeof(*map));
