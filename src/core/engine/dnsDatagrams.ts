@@ -46,8 +46,8 @@ export class DnsDatagrams {
     return this.#queries.size;
   }
 
-  /** A client's datagram to port 53 of a trusted resolver. */
-  query(packet: ClientPacket, udp: UdpDatagram, now: number, out: Command[]): void {
+  /** A client's datagram to port 53 of a trusted resolver. `forwarded`: from a LAN, and it leaves by eface. */
+  query(packet: ClientPacket, udp: UdpDatagram, forwarded: boolean, now: number, out: Command[]): void {
     const { ip, bytes, policy, client } = packet;
     const judgement = judgeQuery(policy, bytes, udp.payloadOffset, udp.payloadEnd);
     if (judgement.kind === "deny") {
@@ -64,7 +64,7 @@ export class DnsDatagrams {
       source: ip.src,
       resolver: ip.dst,
       ifindex: packet.ifindexOut,
-      forwarded: packet.forwarded,
+      forwarded,
       id: message.id,
       name,
       type: message.questions[0]?.type ?? 0,

@@ -33,8 +33,6 @@ export interface ClientPacket {
   readonly tcp: TcpSegment | undefined;
   /** It is for a resolver that isn't reached by eface: it never passes the gate, so it needs no mark. */
   readonly toThisBox: boolean;
-  /** It comes from a LAN and leaves by eface. */
-  readonly forwarded: boolean;
   /** Interface that it leaves by; 0: none, it is for this box. */
   readonly ifindexOut: number;
 }
