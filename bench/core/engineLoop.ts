@@ -92,9 +92,10 @@ export class EngineLoop {
     this.engine.handle(event, this.#now, this.#out);
   }
 
-  /** The last command must be this one; the commands are carried out by nobody and forgotten. */
+  /** The last command must be this one (but for what may follow it about the next question); the commands are carried out by nobody and forgotten. */
   #expect(type: "decision" | "verdict", said: string): void {
-    const last = this.#out[this.#out.length - 1];
+    let last = this.#out[this.#out.length - 1];
+    if (last?.type === "allowQuestion") last = this.#out[this.#out.length - 2];
     const is = last?.type === "decision" ? last.verdict : last?.type === "verdict" ? last.action : undefined;
     if (last?.type !== type || is !== said) throw new Error(`the engine said ${JSON.stringify(last)}`);
     this.#out.length = 0;

@@ -27,8 +27,8 @@ beforeEach(() => {
 test("a question that was allowed a moment ago passes, and its answer, once, if every address is known", () => {
   for (const [ends, type, [first, second]] of both) {
     path.allow({ type, rule: 9, ports: 0 }, ends);
-    path.learn(first, NAME, 0, ends);
-    path.learn(second, NAME, 0, ends);
+    path.learn(first, NAME, 3_600, ends);
+    path.learn(second, NAME, 3_600, ends);
     const asks = { question: question(NAME, type) };
     assert.ok(path.ask(message(asks), ends));
     const [{ key, value }] = path.asked() as [{ key: abi.AbiAskedKey; value: abi.AbiAsked }];
@@ -285,44 +285,51 @@ test("an address that teaches something new climbs: not known, for another name 
   const client = address16(v4.src);
   const address = "198.51.100.7";
   const known = { expiresNs: due + 3_600_000_000_000n, rule: 9 };
-  const fine = () => {
-    path.name(1, client, address, known);
-    path.binding(1, client, address, NAME, known);
-  };
+  const sooner = { ...known, expiresNs: due - 2_000_000_000n };
   const bytes = (ttl = 0) => reply({ answers: [record(address, { ttl })] });
+  type Taught = Partial<{ policy: number; client: Uint8Array; address: string; name: string }>;
+  const teach = (at: Taught, name: Partial<abi.AbiName> | undefined, binding: Partial<abi.AbiBinding> | undefined) => {
+    const to = { policy: 1, client, address, name: NAME, ...at };
+    if (name) path.name(to.policy, to.client, to.address, name);
+    if (binding) path.binding(to.policy, to.client, to.address, to.name, binding);
+  };
   path.allow();
-  for (const [what, teach] of [
-    ["nothing learned", () => {}],
-    ["no binding", () => path.name(1, client, address, known)],
-    ["no address", () => path.binding(1, client, address, NAME, known)],
-    ["another name", () => (path.name(1, client, address, known), path.binding(1, client, address, "ww.x.io", known))],
-    ["another client", () => (path.name(1, address16("10.1.0.11"), address, known), path.binding(1, address16("10.1.0.11"), address, NAME, known))], // prettier-ignore
-    ["another policy", () => (path.name(2, client, address, known), path.binding(2, client, address, NAME, known))],
-    ["another address", () => path.learn("198.51.100.8")],
-    ["the address ends sooner", () => (fine(), path.name(1, client, address, { ...known, expiresNs: due - 2_000_000_000n }))], // prettier-ignore
-    ["the binding ends sooner", () => (fine(), path.binding(1, client, address, NAME, { ...known, expiresNs: due - 2_000_000_000n }))], // prettier-ignore
-    ["another rule", () => (fine(), path.binding(1, client, address, NAME, { ...known, rule: 8 }))],
-    ["other ports", () => (fine(), path.binding(1, client, address, NAME, { ...known, ports: 3 }))],
+  for (const [what, at, name, binding] of [
+    ["nothing learned", {}, undefined, undefined],
+    ["no binding", {}, known, undefined],
+    ["no address", {}, undefined, known],
+    ["another name", { name: "ww.x.io" }, known, known],
+    ["another client", { client: address16("10.1.0.11") }, known, known],
+    ["another policy", { policy: 2 }, known, known],
+    ["another address", { address: "198.51.100.8" }, known, known],
+    ["the address ends sooner", {}, sooner, known],
+    ["the binding ends sooner", {}, known, sooner],
+    ["another rule", {}, known, { ...known, rule: 8 }],
+    ["other ports", {}, known, { ...known, ports: 3 }],
   ] as const) {
     for (const map of ["names4", "names6", "bindings"]) path.clear(map);
-    teach();
+    teach(at, name, binding);
     assert.ok(path.ask(message({})));
     assert.ok(!path.answer(bytes()), what);
     assert.equal(path.asked().length, 1, what);
   }
-  fine();
-  // One second is let go; one address of two is enough to climb.
+  // One address of two is enough to climb.
   path.learn(address, NAME, 300);
   assert.ok(!path.answer(bytes(302)));
   assert.ok(!path.answer(reply({ answers: [record(address), record("198.51.100.9")] })));
   assert.ok(!path.answer(reply({ answers: [record("198.51.100.9"), record(address)] })));
-  assert.ok(path.answer(bytes(300)));
+  // A second is let go; a machine that stops for longer than that gets another try.
+  const atOnce = () => {
+    path.learn(address, NAME, 300);
+    return path.answer(bytes(300));
+  };
+  assert.ok(atOnce() || atOnce() || atOnce());
   for (const [ttl, learned, passes] of [
-    [0x7fffffff, 86_400, true], // no longer than a day
+    [0x7fffffff, 86_430, true], // no longer than a day
     [0x7fffffff, 86_398, false],
-    [86_401, 86_400, true],
-    [0x80000000, 0, true], // RFC 2181 8
-    [0xffffffff, 0, true],
+    [86_500, 86_430, true],
+    [0x80000000, 30, true], // RFC 2181 8
+    [0xffffffff, 30, true],
     [3, 0, false],
   ] as const) {
     for (const map of ["names4", "bindings"]) path.clear(map);

@@ -41,12 +41,12 @@ export class DnsRouter extends Datapath {
     this.put(
       "questions",
       abi.encodeQuestionKey({ policy, client, resolver, nameHash: hasher.hash(name), type }),
-      abi.encodeQuestion({ expiresNs: now() + 2n * SECOND, generation: 1, rule: 9, ports: 0, ...value }),
+      abi.encodeQuestion({ expiresNs: now() + 600n * SECOND, generation: 1, rule: 9, ports: 0, ...value }),
     );
   }
 
   /** The client has learned it until the time to live `ttl` of an answer of now ends. */
-  learn(address: string, name = NAME, ttl = 0, ends: Endpoints = v4): void {
+  learn(address: string, name = NAME, ttl = 3_600, ends: Endpoints = v4): void {
     const expiresNs = now() + BigInt(ttl) * SECOND + GRACE;
     this.name(1, address16(ends.src), address, { expiresNs, rule: 9 });
     this.binding(1, address16(ends.src), address, name, { expiresNs, rule: 9 });
