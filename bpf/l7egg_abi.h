@@ -23,7 +23,7 @@
 #define L7_MAX_SOURCES 16384
 #define L7_MAX_PORT_SETS 1024
 #define L7_MAX_EVENT_BYTES 1048576
-#define L7_MAX_QUESTIONS 65536
+#define L7_MAX_QUESTIONS 32768
 #define L7_MAX_ASKED 32768
 
 /* Ranges in one port set, IPv6 extension headers walked, bytes of a packet copied into an event. */
