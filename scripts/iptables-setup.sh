@@ -133,15 +133,6 @@ rules_mangle() {
   local reply="-m conntrack --ctstate ESTABLISHED --ctdir REPLY" related="-m conntrack --ctstate RELATED"
   # What is decided has nothing to ask here: both of its verdicts have the upper bit of the mask.
   [ ${#lans[@]} = 0 ] || echo "-A $fwd -o $eface -m mark --mark $upper/$upper -j RETURN"
-  # No mark at all: it went around eBPF. An interface that has just come back is known here by its name before the gateway has seen it; a route
-  # may depend on what eBPF can't know. User space judges it like what eBPF sends there.
-  for lan in ${lans[@]+"${lans[@]}"}; do
-    echo "-A $fwd -i $lan -o $eface -m mark --mark 0x0/$mask -j MARK --set-xmark $inspect/$mask"
-  done
-  local queue="-j NFQUEUE --queue-num $queue_low"
-  [ "$queue_low" = "$queue_high" ] || queue="-j NFQUEUE --queue-balance $queue_low:$queue_high"
-  [ "$fail_mode" = closed ] || queue+=" --queue-bypass"
-
   local confirmed=''
   if [ -n "$answers" ]; then
     confirmed="-m bpf --object-pinned $pin_dir/$name/answer -j RETURN"
@@ -151,6 +142,17 @@ rules_mangle() {
       confirmed=''
     fi
   fi
+  for lan in ${lans[@]+"${lans[@]}"}; do
+    [ -z "$confirmed" ] || echo "-A $fwd -i $eface -o $lan -p udp -m udp --sport 53 $confirmed"
+  done
+  # No mark at all: it went around eBPF. An interface that has just come back is known here by its name before the gateway has seen it; a route
+  # may depend on what eBPF can't know. User space judges it like what eBPF sends there.
+  for lan in ${lans[@]+"${lans[@]}"}; do
+    echo "-A $fwd -i $lan -o $eface -m mark --mark 0x0/$mask -j MARK --set-xmark $inspect/$mask"
+  done
+  local queue="-j NFQUEUE --queue-num $queue_low"
+  [ "$queue_low" = "$queue_high" ] || queue="-j NFQUEUE --queue-balance $queue_low:$queue_high"
+  [ "$fail_mode" = closed ] || queue+=" --queue-bypass"
 
   for lan in ${lans[@]+"${lans[@]}"}; do
     [ -z "$fast" ] || echo "-A $fwd -i $eface -o $lan -p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate NEW -j DROP"
@@ -159,7 +161,6 @@ rules_mangle() {
     echo "-A $fwd -i $lan -o $eface $is_inspect $queue"
     # A DNAT rule has taken it elsewhere since eBPF asked for its route: no egress.
     echo "-A $fwd -i $lan ! -o $eface $is_inspect -j MARK --set-xmark 0x0/$mask"
-    [ -z "$confirmed" ] || echo "-A $fwd -i $eface -o $lan -p udp -m udp --sport 53 $confirmed"
     for proto in udp tcp; do
       echo "-A $fwd -o $lan -p $proto -m $proto --sport 53 $queue"
       echo "-A $fwd -i $lan ! -o $eface -p $proto -m $proto --dport 53 $queue"
