@@ -170,6 +170,7 @@ test("not one whole datagram: it climbs", () => {
   assert.ok(path.askPacket(of(plain)));
   assert.ok(!path.askPacket(of(Buffer.concat([plain, Buffer.from("surplus")]))), "RFC 9868");
   assert.ok(!path.askPacket(of(datagram(40_000, 53, Buffer.concat([bytes, Buffer.from("x")]), plain.length))));
+  assert.ok(!path.askPacket(of(datagram(40_000, 53, bytes, plain.length - 3))), "its end is no part of the datagram");
   assert.ok(!path.askPacket(of(plain, { options: Buffer.from([1, 1, 1, 0]) })), "IP options");
   assert.deepEqual(path.classify(of(plain, { fragment: 0x2000 })).counted, { inspect: 1 });
   assert.ok(path.ask(asks6, v6));
@@ -258,6 +259,7 @@ test("an answer that is not plain climbs, and the question stays asked", () => {
   const back = { src: v4.dst, dst: v4.src };
   const plain = datagram(53, 40_000, whole);
   assert.ok(!path.answerPacket(ip(back, 17, Buffer.concat([plain, Buffer.from("surplus")]))));
+  assert.ok(!path.answerPacket(ip(back, 17, datagram(53, 40_000, whole, plain.length - 3))));
   assert.ok(!path.answerPacket(ip(back, 17, plain), "wan0", 2), "two datagrams in one skb");
   assert.ok(!path.answerPacket(ip(back, 17, plain, undefined, { fragment: 0x2000 })));
   assert.ok(!path.answerPacket(ip(back, 6, plain)));
