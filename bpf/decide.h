@@ -179,7 +179,7 @@ static __always_inline void decide_by_flow(struct __sk_buff *skb, struct l7_flow
 		say(d, L7_VERDICT_PENDING, L7_REASON_PENDING, 0);
 	else
 		decide_first_bytes(skb, flow, p, d);
-	/* OUTPUT only asks; the packet is counted when it comes to the gate. What climbs is counted by user space. */
+	/* OUTPUT only asks; the packet is counted when it comes to the gate. What climbs is not counted here. */
 	if (p->hook != L7_HOOK_OUTPUT && d->verdict != L7_VERDICT_INSPECT)
 		touch(flow, p, now);
 }
