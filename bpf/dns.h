@@ -203,19 +203,20 @@ __noinline int judge_question(struct __sk_buff *skb, struct packet *p, struct de
 	type = dns_u16(s, DNS_HEADER + size - 4);
 	if ((type != DNS_TYPE_A && type != DNS_TYPE_AAAA) || dns_u16(s, DNS_HEADER + size - 2) != DNS_CLASS_IN)
 		return 0;
-	key.policy = p->key.policy;
-	if (!client_of(skb, p, key.client))
-		return 0;
-	__builtin_memcpy(key.resolver, p->key.dst, 16);
+	/* Its loop before what branches, so that the verifier walks it once. */
 	hash_name(s, cfg->hash_seed, hash);
 	__builtin_memcpy(key.name_hash, hash, 16);
+	key.policy = p->key.policy;
 	key.type = type;
+	copy_destination(key.resolver, p);
+	if (!client_of(skb, p, key.client))
+		return 0;
 	question = bpf_map_lookup_elem(&questions, &key);
 	now = bpf_ktime_get_ns();
 	if (!question || question->generation != cfg->generation || now >= question->expires_ns)
 		return 0;
-	__builtin_memcpy(ds->key.source, p->key.src, 16);
-	__builtin_memcpy(ds->key.resolver, p->key.dst, 16);
+	copy_source(ds->key.source, p);
+	copy_destination(ds->key.resolver, p);
 	ds->key.port = p->key.sport;
 	ds->key.id = *(__be16 *)s->bytes;
 	ds->key.ifindex = out;
@@ -309,8 +310,8 @@ __noinline int confirm_answer(struct __sk_buff *skb, struct packet *p)
 	len = load_message(skb, p, s);
 	if (len == 0)
 		return 0;
-	__builtin_memcpy(ds->key.source, p->key.dst, 16);
-	__builtin_memcpy(ds->key.resolver, p->key.src, 16);
+	copy_destination(ds->key.source, p);
+	copy_source(ds->key.resolver, p);
 	ds->key.port = p->key.dport;
 	ds->key.id = *(__be16 *)s->bytes;
 	ds->key.ifindex = p->ifindex;

@@ -11,14 +11,14 @@
 #define L7EGG_ABI_H
 
 /* Changes with every incompatible change below; pinned maps of another version are never adopted. */
-#define L7_ABI_VERSION 1
+#define L7_ABI_VERSION 2
 
 /* Default sizes of the maps; user space overrides them before the object is loaded. */
 #define L7_MAX_CIDRS 131072
 #define L7_MAX_NAMES 262144
 #define L7_MAX_BINDINGS 262144
-#define L7_MAX_FLOWS 524288
-#define L7_MAX_POLICIES 1024
+#define L7_MAX_FLOWS 524288 /* of IPv4; half as many of IPv6 */
+#define L7_MAX_POLICIES 1024 /* ids fit in the 16 bits of a flow's key */
 #define L7_MAX_INTERFACES 1024
 #define L7_MAX_SOURCES 16384
 #define L7_MAX_PORT_SETS 1024
@@ -78,7 +78,7 @@ enum l7_reason {
 	L7_REASON_EXT_HEADER = 39, // IPv6 extension headers: too many, routing type 0, or unreadable
 	L7_REASON_MALFORMED = 40, // headers don't parse or contradict each other
 	L7_REASON_NOT_INSPECTED = 41, // reached the gate without the verdict it was sent to ask for (rules flushed?)
-	L7_REASON_NO_POLICY = 42, // interface is governed but its policy is missing
+	L7_REASON_NO_POLICY = 42, // interface is governed but its policy is missing or damaged
 	L7_REASON_NO_NAME = 43, // no name where one belongs (no SNI, no Host, not TLS or HTTP on a name port)
 	L7_REASON_NAME_DENIED = 44, // the name on the wire is in no rule
 	L7_REASON_NAME_IP_MISMATCH = 45, // the name is allowed, but this client did not learn this address for it
@@ -130,10 +130,10 @@ struct l7_config {
 	__u32 generation; // a cached flow of another generation is a miss
 	__u32 fail_open; // 1: the gate lets INSPECT-marked packets pass (failMode: open)
 	__u32 events_per_second; // budget of each CPU; 0 = no events
-	__u32 flow_idle_tcp; // seconds without a packet after which a cached TCP flow is a miss; 0 = never cached
-	__u32 flow_idle_other; // the same for UDP, ICMP echo and the rest
-	__u32 flow_idle_deny; // the same for denied flows
 	__u32 fast; // 1: nobody's netfilter rules need to see forwarded flows, they may skip it
+	__u64 flow_idle_tcp_ns; // without a packet for so long, a cached TCP flow is a miss; 0 = never cached
+	__u64 flow_idle_other_ns; // the same for UDP, ICMP echo and the rest
+	__u64 flow_idle_deny_ns; // the same for denied flows
 	__u8 hash_seed[16]; // key of the name hash in `bindings`
 };
 
@@ -159,31 +159,44 @@ struct l7_source_key {
 struct l7_policy {
 	__u8 present; // 0: governed without a policy: everything is denied (L7_REASON_NO_POLICY)
 	__u8 verify; // enum l7_verify
-	__u8 pad[2];
+	__u8 cidr4_shift; // 32 less the bits of an IPv4 address that its index in `cidr4_index` is made of
+	__u8 pad;
 	__u32 name_ports; // port set: where a name on the wire belongs (defaults tcp 80,443,8080,8443, udp 443)
+	__u32 cidr4_index; // first of the policy's entries in `cidr4_index`
 };
 
 /*
- * Map `cidr4`, `cidr6` (LPM trie): key -> l7_cidr. prefixlen counts policy (32) and address.
- * User space has pushed shorter prefixes down, so the longest match alone decides: `ports` lists, most specific rule first,
- * which (protocol, port) is decided how. No range matches: L7_REASON_PORT if `strict`, else as if there were no entry.
+ * What the longest matching CIDR says. User space has pushed shorter prefixes down, so it alone decides: `ports` lists, most specific rule
+ * first, which (protocol, port) is decided how. No range matches: L7_REASON_PORT if `strict`, else as if there were no CIDR.
  */
-struct l7_cidr4_key {
-	__u32 prefixlen;
-	__u32 policy;
-	__u8 addr[4];
-};
-struct l7_cidr6_key {
-	__u32 prefixlen;
-	__u32 policy;
-	__u8 addr[16];
-};
 struct l7_cidr {
 	__u8 verdict; // ALLOW, DENY: for every protocol and port. NONE: ask `ports`
 	__u8 strict; // see above
 	__u8 pad[2];
 	__u32 rule; // rule of the verdict (ranges carry their own)
-	__u32 ports; // key in `port_sets`, used if verdict is NONE
+	__u32 ports; // key in `port_sets`, used if verdict is NONE; 0: nothing matches
+};
+
+/*
+ * Map `cidr4` (array): __u32 -> l7_cidr4. The CIDRs of each policy, flattened: sorted ranges that cover all addresses, each from `first` to
+ * before the next one's. Where no CIDR is, all of l7_cidr is 0.
+ * Map `cidr4_index` (array): l7_policy.cidr4_index + (address >> l7_policy.cidr4_shift) -> l7_cidr4_index: the ranges that these addresses
+ * are in. Both are as large as the rules need, and are written once, before the programs are attached.
+ */
+struct l7_cidr4 {
+	__u32 first; // host order
+	struct l7_cidr cidr;
+};
+struct l7_cidr4_index {
+	__u32 at; // key in `cidr4` of the range that begins at or before the first of these addresses
+	__u32 count; // ranges; at least 1
+};
+
+/* Map `cidr6` (LPM trie): l7_cidr6_key -> l7_cidr. prefixlen counts policy (32) and address. */
+struct l7_cidr6_key {
+	__u32 prefixlen;
+	__u32 policy;
+	__u8 addr[16];
 };
 
 /* Map `port_sets` (array): __u32 -> l7_port_set. Set 0 is empty. First range that matches decides. */
@@ -275,15 +288,28 @@ struct l7_asked {
 	__u8 question[L7_QUESTION_BYTES]; // name, type and class as they were sent, zeroes behind: an answer must repeat them byte for byte
 };
 
-/* Map `flows` (LRU hash; full: the longest unused entry goes, its flow is judged anew): key -> l7_flow. Addresses and ports as the client sent them. */
-struct l7_flow_key {
-	__u8 src[16]; // IPv4 as ::ffff:a.b.c.d
+/*
+ * Maps `flows4`, `flows6` (LRU hash; full: the longest unused entry goes, its flow is judged anew): key -> l7_flow. Addresses and ports as
+ * the client sent them. A key each, because hashing and comparing it is most of what a flow hit costs. The eight bytes behind the addresses
+ * are the same in both.
+ */
+struct l7_flow4_key {
+	__be32 src;
+	__be32 dst;
+	__be16 sport; // ICMP echo: identifier in both
+	__be16 dport;
+	__u16 policy;
+	__u8 proto;
+	__u8 pad;
+};
+struct l7_flow6_key {
+	__u8 src[16];
 	__u8 dst[16];
 	__be16 sport; // ICMP echo: identifier in both
 	__be16 dport;
+	__u16 policy;
 	__u8 proto;
-	__u8 pad[3];
-	__u32 policy;
+	__u8 pad;
 };
 #define L7_FLOW_FINAL 1 /* flag: the server acknowledged all judged bytes (or nothing was judged) */
 #define L7_FLOW_BY_HELLO 2 /* flag: the name on the wire decided; a new SYN must be judged anew */

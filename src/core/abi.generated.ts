@@ -6,11 +6,13 @@
  * written in network order. Byte arrays must have exactly their length (RangeError else); arrays of records may be shorter, the rest is zeroed.
  */
 
-export const ABI_VERSION = 1;
+export const ABI_VERSION = 2;
 export const MAX_CIDRS = 131072;
 export const MAX_NAMES = 262144;
 export const MAX_BINDINGS = 262144;
+/** of IPv4; half as many of IPv6 */
 export const MAX_FLOWS = 524288;
+/** ids fit in the 16 bits of a flow's key */
 export const MAX_POLICIES = 1024;
 export const MAX_INTERFACES = 1024;
 export const MAX_SOURCES = 16384;
@@ -128,7 +130,7 @@ export const Reason = {
   MALFORMED: 40,
   /** reached the gate without the verdict it was sent to ask for (rules flushed?) */
   NOT_INSPECTED: 41,
-  /** interface is governed but its policy is missing */
+  /** interface is governed but its policy is missing or damaged */
   NO_POLICY: 42,
   /** no name where one belongs (no SNI, no Host, not TLS or HTTP on a name port) */
   NO_NAME: 43,
@@ -249,7 +251,7 @@ const reasonDocs = new Map<number, string>([
   [39, "IPv6 extension headers: too many, routing type 0, or unreadable"],
   [40, "headers don't parse or contradict each other"],
   [41, "reached the gate without the verdict it was sent to ask for (rules flushed?)"],
-  [42, "interface is governed but its policy is missing"],
+  [42, "interface is governed but its policy is missing or damaged"],
   [43, "no name where one belongs (no SNI, no Host, not TLS or HTTP on a name port)"],
   [44, "the name on the wire is in no rule"],
   [45, "the name is allowed, but this client did not learn this address for it"],
@@ -390,19 +392,19 @@ export interface AbiConfig {
   readonly failOpen: number;
   /** budget of each CPU; 0 = no events */
   readonly eventsPerSecond: number;
-  /** seconds without a packet after which a cached TCP flow is a miss; 0 = never cached */
-  readonly flowIdleTcp: number;
-  /** the same for UDP, ICMP echo and the rest */
-  readonly flowIdleOther: number;
-  /** the same for denied flows */
-  readonly flowIdleDeny: number;
   /** 1: nobody's netfilter rules need to see forwarded flows, they may skip it */
   readonly fast: number;
+  /** without a packet for so long, a cached TCP flow is a miss; 0 = never cached */
+  readonly flowIdleTcpNs: bigint;
+  /** the same for UDP, ICMP echo and the rest */
+  readonly flowIdleOtherNs: bigint;
+  /** the same for denied flows */
+  readonly flowIdleDenyNs: bigint;
   /** key of the name hash in `bindings` */
   readonly hashSeed: Uint8Array;
 }
 
-export const CONFIG_SIZE = 52;
+export const CONFIG_SIZE = 64;
 /** Offset of each field in bytes. */
 export const ConfigOffset = {
   markMask: 0,
@@ -410,42 +412,42 @@ export const ConfigOffset = {
   generation: 8,
   failOpen: 12,
   eventsPerSecond: 16,
-  flowIdleTcp: 20,
-  flowIdleOther: 24,
-  flowIdleDeny: 28,
-  fast: 32,
-  hashSeed: 36,
+  fast: 20,
+  flowIdleTcpNs: 24,
+  flowIdleOtherNs: 32,
+  flowIdleDenyNs: 40,
+  hashSeed: 48,
 } as const;
 
-export function encodeConfig(value: AbiConfig, target: Buffer = Buffer.alloc(52), offset = 0): Buffer {
-  target.fill(0, offset, offset + 52);
-  const at = view(target, offset, 52);
+export function encodeConfig(value: AbiConfig, target: Buffer = Buffer.alloc(64), offset = 0): Buffer {
+  target.fill(0, offset, offset + 64);
+  const at = view(target, offset, 64);
   at.setUint32(0, value.markMask, true);
   at.setUint32(4, value.markShift, true);
   at.setUint32(8, value.generation, true);
   at.setUint32(12, value.failOpen, true);
   at.setUint32(16, value.eventsPerSecond, true);
-  at.setUint32(20, value.flowIdleTcp, true);
-  at.setUint32(24, value.flowIdleOther, true);
-  at.setUint32(28, value.flowIdleDeny, true);
-  at.setUint32(32, value.fast, true);
-  putBytes(target, offset + 36, 16, value.hashSeed);
+  at.setUint32(20, value.fast, true);
+  at.setBigUint64(24, value.flowIdleTcpNs, true);
+  at.setBigUint64(32, value.flowIdleOtherNs, true);
+  at.setBigUint64(40, value.flowIdleDenyNs, true);
+  putBytes(target, offset + 48, 16, value.hashSeed);
   return target;
 }
 
 export function decodeConfig(source: Uint8Array, offset = 0): AbiConfig {
-  const at = view(source, offset, 52);
+  const at = view(source, offset, 64);
   return {
     markMask: at.getUint32(0, true),
     markShift: at.getUint32(4, true),
     generation: at.getUint32(8, true),
     failOpen: at.getUint32(12, true),
     eventsPerSecond: at.getUint32(16, true),
-    flowIdleTcp: at.getUint32(20, true),
-    flowIdleOther: at.getUint32(24, true),
-    flowIdleDeny: at.getUint32(28, true),
-    fast: at.getUint32(32, true),
-    hashSeed: getBytes(source, offset + 36, 16),
+    fast: at.getUint32(20, true),
+    flowIdleTcpNs: at.getBigUint64(24, true),
+    flowIdleOtherNs: at.getBigUint64(32, true),
+    flowIdleDenyNs: at.getBigUint64(40, true),
+    hashSeed: getBytes(source, offset + 48, 16),
   };
 }
 
@@ -534,102 +536,48 @@ export interface AbiPolicy {
   readonly present: number;
   /** enum l7_verify */
   readonly verify: number;
+  /** 32 less the bits of an IPv4 address that its index in `cidr4_index` is made of */
+  readonly cidr4Shift: number;
   /** port set: where a name on the wire belongs (defaults tcp 80,443,8080,8443, udp 443) */
   readonly namePorts: number;
+  /** first of the policy's entries in `cidr4_index` */
+  readonly cidr4Index: number;
 }
 
-export const POLICY_SIZE = 8;
+export const POLICY_SIZE = 12;
 /** Offset of each field in bytes. */
 export const PolicyOffset = {
   present: 0,
   verify: 1,
-  pad: 2,
+  cidr4Shift: 2,
+  pad: 3,
   namePorts: 4,
+  cidr4Index: 8,
 } as const;
 
-export function encodePolicy(value: AbiPolicy, target: Buffer = Buffer.alloc(8), offset = 0): Buffer {
-  target.fill(0, offset, offset + 8);
-  const at = view(target, offset, 8);
+export function encodePolicy(value: AbiPolicy, target: Buffer = Buffer.alloc(12), offset = 0): Buffer {
+  target.fill(0, offset, offset + 12);
+  const at = view(target, offset, 12);
   at.setUint8(0, value.present);
   at.setUint8(1, value.verify);
+  at.setUint8(2, value.cidr4Shift);
   at.setUint32(4, value.namePorts, true);
+  at.setUint32(8, value.cidr4Index, true);
   return target;
 }
 
 export function decodePolicy(source: Uint8Array, offset = 0): AbiPolicy {
-  const at = view(source, offset, 8);
+  const at = view(source, offset, 12);
   return {
     present: at.getUint8(0),
     verify: at.getUint8(1),
+    cidr4Shift: at.getUint8(2),
     namePorts: at.getUint32(4, true),
+    cidr4Index: at.getUint32(8, true),
   };
 }
 
-/** Map `cidr4`, `cidr6` (LPM trie): key -> l7_cidr. prefixlen counts policy (32) and address. User space has pushed shorter prefixes down, so the longest match alone decides: `ports` lists, most specific rule first, which (protocol, port) is decided how. No range matches: L7_REASON_PORT if `strict`, else as if there were no entry. */
-export interface AbiCidr4Key {
-  readonly prefixlen: number;
-  readonly policy: number;
-  readonly addr: Uint8Array;
-}
-
-export const CIDR4_KEY_SIZE = 12;
-/** Offset of each field in bytes. */
-export const Cidr4KeyOffset = {
-  prefixlen: 0,
-  policy: 4,
-  addr: 8,
-} as const;
-
-export function encodeCidr4Key(value: AbiCidr4Key, target: Buffer = Buffer.alloc(12), offset = 0): Buffer {
-  target.fill(0, offset, offset + 12);
-  const at = view(target, offset, 12);
-  at.setUint32(0, value.prefixlen, true);
-  at.setUint32(4, value.policy, true);
-  putBytes(target, offset + 8, 4, value.addr);
-  return target;
-}
-
-export function decodeCidr4Key(source: Uint8Array, offset = 0): AbiCidr4Key {
-  const at = view(source, offset, 12);
-  return {
-    prefixlen: at.getUint32(0, true),
-    policy: at.getUint32(4, true),
-    addr: getBytes(source, offset + 8, 4),
-  };
-}
-
-export interface AbiCidr6Key {
-  readonly prefixlen: number;
-  readonly policy: number;
-  readonly addr: Uint8Array;
-}
-
-export const CIDR6_KEY_SIZE = 24;
-/** Offset of each field in bytes. */
-export const Cidr6KeyOffset = {
-  prefixlen: 0,
-  policy: 4,
-  addr: 8,
-} as const;
-
-export function encodeCidr6Key(value: AbiCidr6Key, target: Buffer = Buffer.alloc(24), offset = 0): Buffer {
-  target.fill(0, offset, offset + 24);
-  const at = view(target, offset, 24);
-  at.setUint32(0, value.prefixlen, true);
-  at.setUint32(4, value.policy, true);
-  putBytes(target, offset + 8, 16, value.addr);
-  return target;
-}
-
-export function decodeCidr6Key(source: Uint8Array, offset = 0): AbiCidr6Key {
-  const at = view(source, offset, 24);
-  return {
-    prefixlen: at.getUint32(0, true),
-    policy: at.getUint32(4, true),
-    addr: getBytes(source, offset + 8, 16),
-  };
-}
-
+/** What the longest matching CIDR says. User space has pushed shorter prefixes down, so it alone decides: `ports` lists, most specific rule first, which (protocol, port) is decided how. No range matches: L7_REASON_PORT if `strict`, else as if there were no CIDR. */
 export interface AbiCidr {
   /** ALLOW, DENY: for every protocol and port. NONE: ask `ports` */
   readonly verdict: number;
@@ -637,7 +585,7 @@ export interface AbiCidr {
   readonly strict: number;
   /** rule of the verdict (ranges carry their own) */
   readonly rule: number;
-  /** key in `port_sets`, used if verdict is NONE */
+  /** key in `port_sets`, used if verdict is NONE; 0: nothing matches */
   readonly ports: number;
 }
 
@@ -668,6 +616,99 @@ export function decodeCidr(source: Uint8Array, offset = 0): AbiCidr {
     strict: at.getUint8(1),
     rule: at.getUint32(4, true),
     ports: at.getUint32(8, true),
+  };
+}
+
+/** Map `cidr4` (array): __u32 -> l7_cidr4. The CIDRs of each policy, flattened: sorted ranges that cover all addresses, each from `first` to before the next one's. Where no CIDR is, all of l7_cidr is 0. Map `cidr4_index` (array): l7_policy.cidr4_index + (address >> l7_policy.cidr4_shift) -> l7_cidr4_index: the ranges that these addresses are in. Both are as large as the rules need, and are written once, before the programs are attached. */
+export interface AbiCidr4 {
+  /** host order */
+  readonly first: number;
+  readonly cidr: AbiCidr;
+}
+
+export const CIDR4_SIZE = 16;
+/** Offset of each field in bytes. */
+export const Cidr4Offset = {
+  first: 0,
+  cidr: 4,
+} as const;
+
+export function encodeCidr4(value: AbiCidr4, target: Buffer = Buffer.alloc(16), offset = 0): Buffer {
+  target.fill(0, offset, offset + 16);
+  const at = view(target, offset, 16);
+  at.setUint32(0, value.first, true);
+  encodeCidr(value.cidr, target, offset + 4);
+  return target;
+}
+
+export function decodeCidr4(source: Uint8Array, offset = 0): AbiCidr4 {
+  const at = view(source, offset, 16);
+  return {
+    first: at.getUint32(0, true),
+    cidr: decodeCidr(source, offset + 4),
+  };
+}
+
+export interface AbiCidr4Index {
+  /** key in `cidr4` of the range that begins at or before the first of these addresses */
+  readonly at: number;
+  /** ranges; at least 1 */
+  readonly count: number;
+}
+
+export const CIDR4_INDEX_SIZE = 8;
+/** Offset of each field in bytes. */
+export const Cidr4IndexOffset = {
+  at: 0,
+  count: 4,
+} as const;
+
+export function encodeCidr4Index(value: AbiCidr4Index, target: Buffer = Buffer.alloc(8), offset = 0): Buffer {
+  target.fill(0, offset, offset + 8);
+  const at = view(target, offset, 8);
+  at.setUint32(0, value.at, true);
+  at.setUint32(4, value.count, true);
+  return target;
+}
+
+export function decodeCidr4Index(source: Uint8Array, offset = 0): AbiCidr4Index {
+  const at = view(source, offset, 8);
+  return {
+    at: at.getUint32(0, true),
+    count: at.getUint32(4, true),
+  };
+}
+
+/** Map `cidr6` (LPM trie): l7_cidr6_key -> l7_cidr. prefixlen counts policy (32) and address. */
+export interface AbiCidr6Key {
+  readonly prefixlen: number;
+  readonly policy: number;
+  readonly addr: Uint8Array;
+}
+
+export const CIDR6_KEY_SIZE = 24;
+/** Offset of each field in bytes. */
+export const Cidr6KeyOffset = {
+  prefixlen: 0,
+  policy: 4,
+  addr: 8,
+} as const;
+
+export function encodeCidr6Key(value: AbiCidr6Key, target: Buffer = Buffer.alloc(24), offset = 0): Buffer {
+  target.fill(0, offset, offset + 24);
+  const at = view(target, offset, 24);
+  at.setUint32(0, value.prefixlen, true);
+  at.setUint32(4, value.policy, true);
+  putBytes(target, offset + 8, 16, value.addr);
+  return target;
+}
+
+export function decodeCidr6Key(source: Uint8Array, offset = 0): AbiCidr6Key {
+  const at = view(source, offset, 24);
+  return {
+    prefixlen: at.getUint32(0, true),
+    policy: at.getUint32(4, true),
+    addr: getBytes(source, offset + 8, 16),
   };
 }
 
@@ -1111,51 +1152,96 @@ export function decodeAsked(source: Uint8Array, offset = 0): AbiAsked {
   };
 }
 
-/** Map `flows` (LRU hash; full: the longest unused entry goes, its flow is judged anew): key -> l7_flow. Addresses and ports as the client sent them. */
-export interface AbiFlowKey {
-  /** IPv4 as ::ffff:a.b.c.d */
+/** Maps `flows4`, `flows6` (LRU hash; full: the longest unused entry goes, its flow is judged anew): key -> l7_flow. Addresses and ports as the client sent them. A key each, because hashing and comparing it is most of what a flow hit costs. The eight bytes behind the addresses are the same in both. */
+export interface AbiFlow4Key {
+  readonly src: number;
+  readonly dst: number;
+  /** ICMP echo: identifier in both */
+  readonly sport: number;
+  readonly dport: number;
+  readonly policy: number;
+  readonly proto: number;
+}
+
+export const FLOW4_KEY_SIZE = 16;
+/** Offset of each field in bytes. */
+export const Flow4KeyOffset = {
+  src: 0,
+  dst: 4,
+  sport: 8,
+  dport: 10,
+  policy: 12,
+  proto: 14,
+  pad: 15,
+} as const;
+
+export function encodeFlow4Key(value: AbiFlow4Key, target: Buffer = Buffer.alloc(16), offset = 0): Buffer {
+  target.fill(0, offset, offset + 16);
+  const at = view(target, offset, 16);
+  at.setUint32(0, value.src, false);
+  at.setUint32(4, value.dst, false);
+  at.setUint16(8, value.sport, false);
+  at.setUint16(10, value.dport, false);
+  at.setUint16(12, value.policy, true);
+  at.setUint8(14, value.proto);
+  return target;
+}
+
+export function decodeFlow4Key(source: Uint8Array, offset = 0): AbiFlow4Key {
+  const at = view(source, offset, 16);
+  return {
+    src: at.getUint32(0, false),
+    dst: at.getUint32(4, false),
+    sport: at.getUint16(8, false),
+    dport: at.getUint16(10, false),
+    policy: at.getUint16(12, true),
+    proto: at.getUint8(14),
+  };
+}
+
+export interface AbiFlow6Key {
   readonly src: Uint8Array;
   readonly dst: Uint8Array;
   /** ICMP echo: identifier in both */
   readonly sport: number;
   readonly dport: number;
-  readonly proto: number;
   readonly policy: number;
+  readonly proto: number;
 }
 
-export const FLOW_KEY_SIZE = 44;
+export const FLOW6_KEY_SIZE = 40;
 /** Offset of each field in bytes. */
-export const FlowKeyOffset = {
+export const Flow6KeyOffset = {
   src: 0,
   dst: 16,
   sport: 32,
   dport: 34,
-  proto: 36,
-  pad: 37,
-  policy: 40,
+  policy: 36,
+  proto: 38,
+  pad: 39,
 } as const;
 
-export function encodeFlowKey(value: AbiFlowKey, target: Buffer = Buffer.alloc(44), offset = 0): Buffer {
-  target.fill(0, offset, offset + 44);
-  const at = view(target, offset, 44);
+export function encodeFlow6Key(value: AbiFlow6Key, target: Buffer = Buffer.alloc(40), offset = 0): Buffer {
+  target.fill(0, offset, offset + 40);
+  const at = view(target, offset, 40);
   putBytes(target, offset, 16, value.src);
   putBytes(target, offset + 16, 16, value.dst);
   at.setUint16(32, value.sport, false);
   at.setUint16(34, value.dport, false);
-  at.setUint8(36, value.proto);
-  at.setUint32(40, value.policy, true);
+  at.setUint16(36, value.policy, true);
+  at.setUint8(38, value.proto);
   return target;
 }
 
-export function decodeFlowKey(source: Uint8Array, offset = 0): AbiFlowKey {
-  const at = view(source, offset, 44);
+export function decodeFlow6Key(source: Uint8Array, offset = 0): AbiFlow6Key {
+  const at = view(source, offset, 40);
   return {
     src: getBytes(source, offset, 16),
     dst: getBytes(source, offset + 16, 16),
     sport: at.getUint16(32, false),
     dport: at.getUint16(34, false),
-    proto: at.getUint8(36),
-    policy: at.getUint32(40, true),
+    policy: at.getUint16(36, true),
+    proto: at.getUint8(38),
   };
 }
 

@@ -2,8 +2,8 @@
  * The eBPF side: loads the object, fills its maps aside, and puts both in place of what an earlier run of this instance left, so that
  * there is no moment in which governed traffic passes unjudged:
  *
- * 1. `Datapath.prepare`: new maps and programs, attached to nothing. Only `flows` is taken over (if its shape is the same), so that
- *    connections survive a restart; the generation is kept if the policy is the same, else bumped, so that all of them are judged anew.
+ * 1. `Datapath.prepare`: new maps and programs, attached to nothing. Only `flows4` and `flows6` are taken over (if their shape is the same), so
+ *    that connections survive a restart; the generation is kept if the policy is the same, else bumped, so that all of them are judged anew.
  * 2. The caller writes the restored names, binds the queues, calls `pin`, sets the rules.
  * 3. `attach`: each pinned link gets its new program in one step.
  */
@@ -11,12 +11,8 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import {
   ABI_VERSION,
-  CONFIG_SIZE,
   COUNTER_SIZE,
-  FLOW_KEY_SIZE,
-  FLOW_SIZE,
   Reason,
-  decodeConfig,
   decodeCounter,
   encodeConfig,
   encodeInterface,
@@ -25,12 +21,14 @@ import type { KernelTables } from "../core/policy/types.js";
 import type { BpfMap, BpfObject, BpfProgram, Native } from "../native/types.js";
 import type { AttachMode, Attachment } from "./attachments.js";
 import { Attachments } from "./attachments.js";
-import { makePinDir, mountBpffs, pinOver, readWord, removePin, writeWord } from "./bpffs.js";
+import { makePinDir, mountBpffs, pinOver, removePin, writeWord } from "./bpffs.js";
 import type { GovernedInterface } from "./clients.js";
+import { toNs } from "./clock.js";
 import type { FailMode, MarkBits, Sizes } from "./options.js";
 import type { InstancePaths } from "./paths.js";
 import { objectPath } from "./paths.js";
-import { fillTables, u32 } from "./tables.js";
+import { flowRoom, readPrevious } from "./previousRun.js";
+import { fillTables, layOut, u32, type Layout } from "./tables.js";
 
 export interface DatapathConfig {
   readonly instance: string;
@@ -70,8 +68,8 @@ export const flowIdle = {
 export const eventsPerSecond = 1000;
 
 const mapNames = [
-  "config", "interfaces", "egress", "sources", "policies", "cidr4", "cidr6", "port_sets",
-  "names4", "names6", "bindings", "questions", "asked", "flows", "counters", "events",
+  "config", "interfaces", "egress", "sources", "policies", "cidr4_index", "cidr4", "cidr6", "port_sets",
+  "names4", "names6", "bindings", "questions", "asked", "flows4", "flows6", "counters", "events",
 ] as const; // prettier-ignore
 export type MapName = (typeof mapNames)[number];
 
@@ -110,17 +108,18 @@ export class Datapath {
     this.adoptedFlows = before?.flows !== undefined;
     // Adopted flows that skip netfilter go on doing so until somebody has looked.
     this.#fast = before?.flows !== undefined && before.fast;
+    const layout = layOut(config.tables);
     const object = native.loadObject({
       path: config.object ?? objectPath,
       maxEntries: {
-        cidr4: sizes.cidrs,
+        ...layout.maxEntries,
         cidr6: sizes.cidrs,
         names4: sizes.names,
         names6: sizes.names,
         bindings: sizes.names,
-        flows: sizes.flows,
+        ...flowRoom(sizes.flows),
       },
-      ...(before?.flows ? { reuse: { flows: before.flows } } : {}),
+      ...(before?.flows ? { reuse: { ...before.flows } } : {}),
     });
     this.#object = object;
     this.maps = Object.fromEntries(mapNames.map((name) => [name, object.map(name)])) as Record<MapName, BpfMap>;
@@ -134,7 +133,7 @@ export class Datapath {
       gate: object.program("gate"),
     };
     this.attachments = new Attachments(native, config.instance, config.paths.links, programs, config.attachMode);
-    this.#fill();
+    this.#fill(layout);
   }
 
   /** The new maps (and the OUTPUT classifier) take the places of the old ones' pins. */
@@ -156,6 +155,7 @@ export class Datapath {
 
   attach(wanted: readonly Attachment[]): void {
     this.attachments.adopt(wanted);
+    for (const ifindex of this.#config.egress) this.setEgress(ifindex);
     writeWord(this.#config.paths.policy, this.#config.policyHash);
   }
 
@@ -226,57 +226,26 @@ export class Datapath {
         generation: this.generation,
         failOpen: failMode === "open" ? 1 : 0,
         eventsPerSecond,
-        flowIdleTcp: flowIdle.tcp,
-        flowIdleOther: flowIdle.other,
-        flowIdleDeny: flowIdle.deny,
         fast: this.#fast ? 1 : 0,
+        flowIdleTcpNs: toNs(flowIdle.tcp * 1000),
+        flowIdleOtherNs: toNs(flowIdle.other * 1000),
+        flowIdleDenyNs: toNs(flowIdle.deny * 1000),
         hashSeed: this.hashSeed,
       }),
     );
   }
 
-  #fill(): void {
-    const { policies, cidr4, cidr6, port_sets: portSets } = this.maps;
-    const { tables, interfaces, egress } = this.#config;
+  #fill(layout: Layout): void {
+    const { policies, cidr4_index: cidr4Index, cidr4, cidr6, port_sets: portSets } = this.maps;
+    const { interfaces, egress, own } = this.#config;
     this.#putConfig();
-    fillTables({ cidr4, cidr6, portSets, policies }, tables);
+    fillTables({ cidr4Index, cidr4, cidr6, portSets, policies }, layout);
     for (const one of interfaces) this.setInterface(one);
-    for (const ifindex of egress) this.setEgress(ifindex);
+    // To `output` a device in `egress` has its gate, so own egress has it there only once it is attached: the rules come before the gate, and a device
+    // made anew after a kill -9 would be open in between. To `classify` it is a way out, which it must know before it is attached itself.
+    if (!own) for (const ifindex of egress) this.setEgress(ifindex);
   }
 }
 
 /** The reasons of the counters map that a person may see, in the order of their numbers. */
 export const allReasons = Object.values(Reason).filter((code) => code !== Reason.MAX);
-
-interface Previous {
-  readonly generation: number;
-  readonly hashSeed: Uint8Array;
-  readonly fast: boolean;
-  readonly policy: string | undefined;
-  /** undefined: of another shape. */
-  readonly flows: BpfMap | undefined;
-}
-
-/** What an earlier run pinned and we understand. */
-function readPrevious(native: Native, paths: InstancePaths, maxFlows: number): Previous | undefined {
-  if (readWord(paths.abi) !== String(ABI_VERSION)) return undefined;
-  let config: BpfMap;
-  let flows: BpfMap;
-  try {
-    config = native.openPinnedMap(join(paths.maps, "config"));
-    flows = native.openPinnedMap(join(paths.maps, "flows"));
-  } catch {
-    return undefined;
-  }
-  const value = config.valueSize === CONFIG_SIZE ? config.get(u32(0)) : undefined;
-  config.close();
-  if (!value) return undefined;
-  const { generation, hashSeed, fast } = decodeConfig(value);
-  const same =
-    flows.type === "lru_hash" &&
-    flows.keySize === FLOW_KEY_SIZE &&
-    flows.valueSize === FLOW_SIZE &&
-    flows.maxEntries === maxFlows;
-  if (!same) flows.close();
-  return { generation, hashSeed, fast: fast === 1, policy: readWord(paths.policy), flows: same ? flows : undefined };
-}

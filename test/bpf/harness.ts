@@ -9,7 +9,12 @@ import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import * as abi from "../../src/core/abi.generated.js";
 import { NameHasher } from "../../src/core/names/hash.js";
+import { addrFromBytes } from "../../src/core/net/address.js";
+import { sortCidrs } from "../../src/core/policy/cidr.js";
+import type { KernelCidr, KernelPolicy } from "../../src/core/policy/types.js";
+import { fillTables, layOut } from "../../src/edge/tables.js";
 import { native, type BpfMap, type BpfObject, type BpfProgram } from "../../src/native/index.js";
+import { encodeFlowKey, type FlowKey } from "./flowKey.js";
 import { address, address16, frame, type Frame } from "./packets.js";
 
 /**
@@ -57,6 +62,9 @@ export function makeRouter(): Router {
   return devices;
 }
 
+/** In ns. */
+export const SECOND = 1_000_000_000n;
+
 export const MARK_MASK = 0x30;
 export const MARK_SHIFT = 4;
 /** Mark with our bits set to a verdict. */
@@ -82,16 +90,18 @@ export class Datapath {
   readonly #seen = new Set<number>();
   readonly #maps = new Map<string, BpfMap>();
   readonly #programs = new Map<string, BpfProgram>();
+  readonly #policies = new Map<number, KernelPolicy>();
+  readonly #cidrs4 = new Map<string, KernelCidr>();
   #config: abi.AbiConfig = {
     markMask: MARK_MASK,
     markShift: MARK_SHIFT,
     generation: 1,
     failOpen: 0,
     eventsPerSecond: 0,
-    flowIdleTcp: 3600,
-    flowIdleOther: 60,
-    flowIdleDeny: 5,
     fast: 0,
+    flowIdleTcpNs: 3600n * SECOND,
+    flowIdleOtherNs: 60n * SECOND,
+    flowIdleDenyNs: 5n * SECOND,
     hashSeed: new Uint8Array(16),
   };
 
@@ -100,7 +110,19 @@ export class Datapath {
     this.object = native.loadObject({
       // L7EGG_BPF_OBJECT: another build of it, e.g. one that was broken on purpose to see these tests fail.
       path: process.env["L7EGG_BPF_OBJECT"] ?? fileURLToPath(new URL("../../build/l7egg.bpf.o", import.meta.url)),
-      maxEntries: { names4: 64, names6: 64, bindings: 64, flows: 1024, cidr4: 64, cidr6: 64, ...maxEntries },
+      maxEntries: {
+        ...{
+          names4: 64,
+          names6: 64,
+          bindings: 64,
+          flows4: 1024,
+          flows6: 1024,
+          cidr4: 256,
+          cidr4_index: 1024,
+          cidr6: 64,
+        },
+        ...maxEntries,
+      },
     });
     this.config({});
     this.put("egress", u32(router.wan0.ifindex), u32(1));
@@ -160,21 +182,40 @@ export class Datapath {
   }
 
   policy(id: number, verify: number, namePorts = 0): void {
-    this.put("policies", u32(id), abi.encodePolicy({ present: 1, verify, namePorts }));
+    this.#policies.set(id, { id, verify: verifyNames[verify]!, namePorts });
+    this.#layOut();
   }
 
   noPolicy(id: number): void {
-    this.put("policies", u32(id), abi.encodePolicy({ present: 0, verify: 0, namePorts: 0 }));
+    this.#policies.delete(id);
+    this.put("policies", u32(id), Buffer.alloc(abi.POLICY_SIZE));
   }
 
   cidr(policy: number, network: string, length: number, value: Partial<abi.AbiCidr>): void {
     const addr = address(network);
     const full = { verdict: abi.Verdict.ALLOW, strict: 0, rule: 0, ports: 0, ...value };
     if (addr.length === 4) {
-      this.put("cidr4", abi.encodeCidr4Key({ prefixlen: 32 + length, policy, addr }), abi.encodeCidr(full));
+      const cidr = { policy, addr: addrFromBytes(addr, 0, 4), length };
+      const { rule, ports } = full;
+      const said = { verdict: cidrVerdicts[full.verdict]!, strict: full.strict === 1, rule, ports };
+      this.#cidrs4.set(`${policy} ${network}/${length}`, { ...cidr, ...said });
+      this.#layOut();
     } else {
       this.put("cidr6", abi.encodeCidr6Key({ prefixlen: 32 + length, policy, addr }), abi.encodeCidr(full));
     }
+  }
+
+  /** As the gateway writes policies and IPv4 CIDRs, all anew each time that a test adds one. */
+  #layOut(): void {
+    const tables = {
+      portSets: [],
+      cidrs: sortCidrs([...this.#cidrs4.values()]),
+      policies: [...this.#policies.values()],
+    };
+    const [cidr4Index, cidr4, cidr6, portSets, policies] = (
+      ["cidr4_index", "cidr4", "cidr6", "port_sets", "policies"] as const
+    ).map((name) => this.map(name)) as [BpfMap, BpfMap, BpfMap, BpfMap, BpfMap];
+    fillTables({ cidr4Index, cidr4, cidr6, portSets, policies }, layOut(tables));
   }
 
   portSet(id: number, ranges: readonly abi.AbiPortRange[]): void {
@@ -189,8 +230,13 @@ export class Datapath {
     else this.put("names6", abi.encodeName6Key({ policy, client, addr: bytes }), abi.encodeName(full));
   }
 
-  flow(key: abi.AbiFlowKey, value: Partial<abi.AbiFlow>): void {
-    const full: abi.AbiFlow = {
+  flow(key: FlowKey, value: Partial<abi.AbiFlow>): void {
+    const at = encodeFlowKey(key);
+    this.put(at.map, at.key, this.flowValue(value));
+  }
+
+  flowValue(value: Partial<abi.AbiFlow>): Buffer {
+    return abi.encodeFlow({
       lastSeenNs: now(),
       packets: 0n,
       bytes: 0n,
@@ -205,21 +251,25 @@ export class Datapath {
       flags: abi.FLOW_FINAL,
       openedS: 0,
       ...value,
-    };
-    this.put("flows", abi.encodeFlowKey(key), abi.encodeFlow(full));
+    });
   }
 
-  getFlow(key: abi.AbiFlowKey): abi.AbiFlow | undefined {
-    const value = this.map("flows").get(abi.encodeFlowKey(key));
+  getFlow(key: FlowKey): abi.AbiFlow | undefined {
+    const at = encodeFlowKey(key);
+    const value = this.map(at.map).get(at.key);
     return value && abi.decodeFlow(value);
   }
 
-  flowCount(): number {
-    return this.map("flows").entries().count;
+  /** Of one map, or of both. */
+  flowCount(...maps: ("flows4" | "flows6")[]): number {
+    let sum = 0;
+    for (const map of maps.length > 0 ? maps : ["flows4", "flows6"]) sum += this.map(map).entries().count;
+    return sum;
   }
 
   forgetFlows(): void {
-    this.clear("flows");
+    this.clear("flows4");
+    this.clear("flows6");
   }
 
   /** Delete every entry. */
@@ -298,6 +348,17 @@ export class Datapath {
     });
   }
 }
+
+const verifyNames: Readonly<Record<number, KernelPolicy["verify"]>> = {
+  [abi.Verify.DNS]: "dns",
+  [abi.Verify.SNI]: "sni",
+  [abi.Verify.BOTH]: "both",
+};
+const cidrVerdicts: Readonly<Record<number, KernelCidr["verdict"]>> = {
+  [abi.Verdict.ALLOW]: "allow",
+  [abi.Verdict.DENY]: "deny",
+  [abi.Verdict.NONE]: "ports",
+};
 
 export const TC_ACT_SHOT = 2;
 /** TC_ACT_UNSPEC = TCX_NEXT = -1. */
