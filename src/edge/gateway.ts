@@ -33,6 +33,8 @@ import { KernelMaps } from "./kernelMaps.js";
 import { governedInterfaces, wantedAttachments } from "./layout.js";
 import type { Log } from "./log.js";
 import type { Plan } from "./preflight.js";
+import { QueueWorkers, withoutTexts } from "./queueWorkers.js";
+import { rateLimited } from "./rateLimited.js";
 import { Reattacher } from "./reattacher.js";
 import { Runner } from "./runner.js";
 
@@ -44,7 +46,10 @@ export interface GatewayParts {
   readonly journal: Journal;
   readonly maps: KernelMaps;
   readonly runner: Runner;
-  readonly queues: readonly Queue[];
+  /** The first queue: DNS, and everything if there is only one. */
+  readonly queue: Queue;
+  /** The other queues. */
+  readonly workers: QueueWorkers;
   readonly sender: RawSender;
   readonly events: EventReader;
   readonly reattacher: Reattacher;
@@ -92,7 +97,7 @@ export class Gateway {
   }
 
   async #stop(): Promise<void> {
-    const { plan, claim, datapath, journal, runner, queues, sender, events, reattacher, fastPath } = this.parts;
+    const { plan, claim, datapath, journal, runner, queue, workers, sender, events, reattacher, fastPath } = this.parts;
     const { attachments } = datapath;
     const all = (program: Attachment["program"]) => () =>
       attachments.list().filter((one) => one.program === program).forEach((one) => attachments.detach(one)); // prettier-ignore
@@ -101,12 +106,14 @@ export class Gateway {
       () => fastPath.close(),
       all("gate"),
       () => (plan.options.iptables ? rulesDown(plan.options.name) : undefined),
+      () => workers.stop(),
       () => runner.stop(),
       all("classify"),
       all("back"),
       all("watch"),
       () => events.close(),
-      () => queues.forEach((queue) => queue.close()),
+      () => workers.close(),
+      () => queue.close(),
       () => sender.close(),
       () => datapath.close(),
       () => removePins(plan.options.pinDir, claim),
@@ -192,15 +199,35 @@ async function build(
   for (let at = 0; at < restored.length; at += restoreSlice) runner.inject(restored.slice(at, at + restoreSlice));
   journal.commit();
 
-  const queues: Queue[] = [];
-  undo.push(() => queues.forEach((queue) => queue.close()));
-  for (let queue = options.queues.first; queue <= options.queues.last; queue++) {
-    const index = queues.length;
-    const handler: BatchHandler = (count, meta, data) => runner.onBatch(index, count, meta, data);
-    queues.push(openQueue(native, { queue, failOpen: options.failMode === "open" }, handler));
-  }
-  runner.start(queues);
+  const { first, last } = options.queues;
+  const handler: BatchHandler = (count, meta, data) => runner.onBatch(0, count, meta, data);
+  const queue = openQueue(native, { queue: first, failOpen: options.failMode === "open" }, handler);
+  undo.push(() => queue.close());
+  runner.start([queue]);
   undo.push(() => runner.stop());
+  const { names4, names6, bindings, flows } = datapath.maps;
+  const workers = await QueueWorkers.start({
+    queues: Array.from({ length: last - first }, (_, i) => first + 1 + i),
+    setup: {
+      specs: [withoutTexts(spec)],
+      limits: defaultLimits,
+      maps: { names4: names4.fd, names6: names6.fd, bindings: bindings.fd, flows: flows.fd },
+      hashSeed: datapath.hashSeed,
+      generation: datapath.generation,
+      mark: options.mark,
+      failMode: options.failMode,
+    },
+    interfaces,
+    engine,
+    log,
+    learned: ({ policy, client, name, address, chain, expires }) =>
+      runner.inject([{ type: "restored", policy, client, name, address, chain, expires }]),
+    // Nobody catches it: the process ends as by any other bug of ours, and the traffic stays governed.
+    gaveUp: (error) => {
+      throw error;
+    },
+  });
+  undo.push(() => workers.close());
 
   datapath.pin();
   if (options.iptables) {
@@ -218,7 +245,7 @@ async function build(
     );
   }
   removeLeftClsact(native, plan, previous);
-  const reattacher = new Reattacher({ plan, datapath, interfaces, log });
+  const reattacher = new Reattacher({ plan, datapath, interfaces, log, changed: () => workers.setInterfaces() });
   // An interface may have changed since the preflight.
   void reattacher.reconcile();
   const fastPath = new FastPath({ native, plan, datapath, log });
@@ -230,7 +257,8 @@ async function build(
     journal,
     maps,
     runner,
-    queues,
+    queue,
+    workers,
     sender,
     events,
     reattacher,
@@ -259,18 +287,4 @@ function removeLeftClsact(native: Native, plan: Plan, previous: Claim["previous"
 export function removePins(pinDir: string, claim: Pick<Claim, "paths">): void {
   removePinDir(claim.paths.pins);
   removeEmptyDir(pinDir);
-}
-
-/** At most ten lines a second: one bad packet a microsecond must not fill the disk. */
-function rateLimited(write: (message: string) => void): (message: string) => void {
-  let second = 0;
-  let lines = 0;
-  return (message) => {
-    const current = Math.floor(Date.now() / 1000);
-    if (current !== second) {
-      second = current;
-      lines = 0;
-    }
-    if (++lines <= 10) write(message);
-  };
 }

@@ -19,7 +19,9 @@ import {
   Name4KeyOffset,
   Name6KeyOffset,
   Verdict,
+  decodeBinding,
   decodeFlow,
+  decodeName,
   encodeBinding,
   encodeFlow,
   encodeName,
@@ -41,6 +43,13 @@ export interface LiveMaps {
   readonly names6: BpfMap;
   readonly bindings: BpfMap;
   readonly flows: BpfMap;
+}
+
+export interface LearnedInKernel {
+  readonly expires: number;
+  readonly rule: number;
+  /** Port set, 0 = everywhere. */
+  readonly ports: number;
 }
 
 export class KernelMaps {
@@ -139,6 +148,17 @@ export class KernelMaps {
     };
   }
 
+  /** What the kernel knows of an address that a client learned; times in milliseconds of CLOCK_MONOTONIC. */
+  nameGet(policy: number, client: string, address: Addr): LearnedInKernel | undefined {
+    const value = this.#namesMap(address).get(this.#writeNameKey(policy, client, address));
+    return value && learnedInKernel(decodeName(value));
+  }
+
+  bindingGet(policy: number, client: string, address: Addr, name: string): LearnedInKernel | undefined {
+    const value = this.#maps.bindings.get(this.#writeBindingKey(policy, client, address, name));
+    return value && learnedInKernel(decodeBinding(value));
+  }
+
   #put(map: BpfMap, key: Buffer, value: Buffer): void {
     try {
       map.put(key, value);
@@ -189,6 +209,10 @@ export class KernelMaps {
     key.writeUInt32LE(flow.policy, FlowKeyOffset.policy);
     return key;
   }
+}
+
+function learnedInKernel(value: { expiresNs: bigint; rule: number; ports: number }): LearnedInKernel {
+  return { expires: Number(value.expiresNs) / 1e6, rule: value.rule, ports: value.ports };
 }
 
 function writeAddr16(target: Buffer, offset: number, address: Addr): void {

@@ -151,8 +151,14 @@ function decoys(): Trick[] {
   ];
 }
 
-for (const fast of [false, true])
-  describe(`tricks with TCP and IP, ${fast ? "past" : "through"} netfilter`, () => {
+for (const [fast, queues] of [
+  [false, "0"],
+  [true, "0"],
+  // Two workers judge.
+  [false, "0:2"],
+  [true, "0:2"],
+] as const)
+  describe(`tricks with TCP and IP, ${fast ? "past" : "through"} netfilter, queues ${queues}`, () => {
     let lab: Lab;
     let agent: Agent;
     let gateway: Gateway;
@@ -181,7 +187,9 @@ for (const fast of [false, true])
           plain.set(key(trick, family), isServerHello((await attempt(trick, family, 1_500)).data));
         }
       }
-      gateway = await Gateway.start(lab, { flags: ["--domain", allowed, "--fast-path", fast ? "auto" : "off"] });
+      gateway = await Gateway.start(lab, {
+        flags: ["--domain", allowed, "--fast-path", fast ? "auto" : "off", "--queue", queues],
+      });
       await gateway.fastPath(fast);
       for (const type of ["A", "AAAA"]) assert.equal((await dig(lab.client, allowed, { type })).answers.length, 1);
     });
