@@ -84,7 +84,7 @@ export function formatStatus(status: GatewayStatus): string[] {
 }
 
 function workerText(queue: QueueStatus): string {
-  if (queue.thread === "main") return "";
+  if (queue.thread !== "worker") return "";
   const restarts = queue.restarts === 0 ? "" : `, ${queue.restarts} restarts`;
   return `; worker ${queue.state}${restarts}`;
 }
