@@ -6,7 +6,7 @@ import type { Namespace } from "../test/lab/namespace.js";
 import type { Daemon } from "../test/lab/process.js";
 import { until } from "../test/lab/process.js";
 import type { Distribution } from "./harness/types.js";
-import { server, type BenchLab, type Family } from "./lab.js";
+import { client, lanInterface, server, type BenchLab, type Family } from "./lab.js";
 
 export const root = fileURLToPath(new URL("..", import.meta.url));
 export const buildFolder = join(root, "build", "bench");
@@ -214,6 +214,23 @@ interface SinkLine {
 
 export async function startSink(ns: Namespace): Promise<Daemon> {
   return ready(ns.start([join(buildFolder, "sink"), "9000"]));
+}
+
+export interface InjectResult {
+  readonly sent: number;
+  readonly received: number;
+  /** Of `received`, what came within `seconds`; the rest were still on their way then. */
+  readonly delivered: number;
+  readonly seconds: number;
+}
+
+/** 64-byte frames at `rate` packets a second into the router and out again, from and to nobody: see bench/load/inject.c. On processor 0. */
+export async function inject(lab: BenchLab, rate: number, ms: number): Promise<InjectResult> {
+  stamp = (stamp + 1) >>> 0;
+  const way = [lanInterface, client.v4, server.base, "9000", lab.server.path, "eth0"];
+  const argv = [join(buildFolder, "inject"), join(buildFolder, "inject.bpf.o"), ...way];
+  const out = await output(lab.router, ["taskset", "-c", "0", ...argv, ...[rate, ms, stamp].map(String)], ms);
+  return JSON.parse(out) as InjectResult;
 }
 
 /** Until it has printed "ready". */

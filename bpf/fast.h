@@ -22,28 +22,105 @@ static __always_inline __u32 wire_size(struct __sk_buff *skb, const struct packe
 	return is_tcp(p) ? p->transport + p->tcp_header - p->network + skb->gso_size : 0;
 }
 
-/* The route as the kernel would take it. false: no way, or one on which this packet needs the stack (too long, forwarding off). */
-static __always_inline bool find_way(struct __sk_buff *skb, const struct packet *p, struct bpf_fib_lookup *fib)
+/*
+ * What a route lookup said, remembered for one tick as an interface's entry is (lookup.h): the lookup and the question whether its way out is
+ * governed cost more than all else that is done for a packet here. Everything that the lookup was asked by is compared, but the length,
+ * which has its bound beside it. A slot belongs to one CPU, whose programs don't interrupt each other.
+ */
+#define L7_WAYS 256
+
+struct way {
+	__u64 tick; // of the answer, plus 1: 0 is none
+	__u8 src[16];
+	__u8 dst[16];
+	__be16 sport;
+	__be16 dport;
+	__u32 in; // where the packet came in
+	__u32 out; // interface
+	__u32 mtu; // bytes
+	__u8 next[16]; // of the next hop, IPv4 in the first four
+	__u8 family; // of the next hop, AF_*
+	__u8 proto;
+	__u8 governed; // `out` is in `egress`
+	__u8 pad[5];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, L7_WAYS);
+	__type(key, __u32);
+	__type(value, struct way);
+} ways SEC(".maps");
+
+static __always_inline bool same_address(const __u8 a[16], const __u8 b[16])
+{
+	const __u64 *x = (const __u64 *)a, *y = (const __u64 *)b;
+
+	return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;
+}
+
+static __always_inline bool is_way_of(const struct way *way, const struct packet *p, __u64 tick)
+{
+	return way->tick == tick && way->in == p->ifindex && way->proto == p->key.proto && way->sport == p->key.sport &&
+	       way->dport == p->key.dport && same_address(way->src, p->key.src) && same_address(way->dst, p->key.dst);
+}
+
+/* Not inlined: once a tick for each flow. false: no way that a packet of any length could take. */
+static __noinline int ask_way(struct __sk_buff *skb, const struct packet *p, struct way *way, __u32 size)
+{
+	struct bpf_fib_lookup fib = {
+		.l4_protocol = p->key.proto,
+		.sport = p->key.sport,
+		.dport = p->key.dport,
+		.tot_len = size,
+		.ifindex = p->ifindex,
+	};
+	__u32 out;
+
+	if (p->family == 4) {
+		fib.family = AF_INET;
+		fib.ipv4_src = *(const __be32 *)&p->key.src[12];
+		fib.ipv4_dst = *(const __be32 *)&p->key.dst[12];
+	} else {
+		fib.family = AF_INET6;
+		__builtin_memcpy(fib.ipv6_src, p->key.src, 16);
+		__builtin_memcpy(fib.ipv6_dst, p->key.dst, 16);
+	}
+	way->tick = 0;
+	if (bpf_fib_lookup(skb, &fib, sizeof(fib), L7_FIB_SKIP_NEIGH) != BPF_FIB_LKUP_RET_SUCCESS)
+		return 0;
+	__builtin_memcpy(way->src, p->key.src, 16);
+	__builtin_memcpy(way->dst, p->key.dst, 16);
+	way->sport = p->key.sport;
+	way->dport = p->key.dport;
+	way->in = p->ifindex;
+	way->proto = p->key.proto;
+	out = fib.ifindex;
+	way->out = out;
+	/* Kernels before 5.13 don't say it: then this length is what is known to fit. */
+	way->mtu = fib.mtu_result > size ? fib.mtu_result : size;
+	way->family = fib.family;
+	if (fib.family == AF_INET)
+		*(__be32 *)way->next = fib.ipv4_dst;
+	else
+		__builtin_memcpy(way->next, fib.ipv6_dst, 16);
+	way->governed = bpf_map_lookup_elem(&egress, &out) != 0;
+	way->tick = bpf_jiffies64() + 1;
+	return 1;
+}
+
+/* The route as the kernel would take it. NULL: no way, or one on which this packet needs the stack (too long, forwarding off). */
+static __always_inline const struct way *find_way(struct __sk_buff *skb, const struct packet *p)
 {
 	__u32 size = wire_size(skb, p);
+	__u32 slot = (*(const __u32 *)&p->key.dst[12] * 0x9e3779b1U ^ (__u32)p->key.sport << 16 ^ p->key.dport) * 0x85ebca6bU >> 24;
+	struct way *way = bpf_map_lookup_elem(&ways, &slot);
 
-	if (size == 0 || size > 0xffff)
-		return false;
-	fib->l4_protocol = p->key.proto;
-	fib->sport = p->key.sport;
-	fib->dport = p->key.dport;
-	fib->tot_len = size;
-	fib->ifindex = p->ifindex;
-	if (p->family == 4) {
-		fib->family = AF_INET;
-		fib->ipv4_src = *(const __be32 *)&p->key.src[12];
-		fib->ipv4_dst = *(const __be32 *)&p->key.dst[12];
-	} else {
-		fib->family = AF_INET6;
-		__builtin_memcpy(fib->ipv6_src, p->key.src, 16);
-		__builtin_memcpy(fib->ipv6_dst, p->key.dst, 16);
-	}
-	return bpf_fib_lookup(skb, fib, sizeof(*fib), L7_FIB_SKIP_NEIGH) == BPF_FIB_LKUP_RET_SUCCESS;
+	if (!way || size == 0 || size > 0xffff)
+		return 0;
+	if (!is_way_of(way, p, bpf_jiffies64() + 1) && !ask_way(skb, p, way, size))
+		return 0;
+	return size <= way->mtu ? way : 0;
 }
 
 /* One hop less, as ip_forward() does (RFC 1812 5.3.1, RFC 8200 3). false: none is left, the stack tells the sender. */
@@ -70,31 +147,22 @@ static __always_inline bool take_hop(struct __sk_buff *skb, const struct packet 
 }
 
 /* Off it goes; the neighbour is looked up, asked for and kept as the stack does it. TC_ACT_UNSPEC: not so, and nothing has changed. */
-static __always_inline int send_on(struct __sk_buff *skb, const struct packet *p, const struct bpf_fib_lookup *fib)
+static __always_inline int send_on(struct __sk_buff *skb, const struct packet *p, const struct way *way)
 {
-	struct bpf_redir_neigh next = { .nh_family = fib->family };
+	struct bpf_redir_neigh next = { .nh_family = way->family };
 
 	if (!take_hop(skb, p))
 		return -1;
-	if (fib->family == AF_INET)
-		next.ipv4_nh = fib->ipv4_dst;
-	else
-		__builtin_memcpy(next.ipv6_nh, fib->ipv6_dst, 16);
-	return bpf_redirect_neigh(fib->ifindex, &next, sizeof(next), 0);
+	__builtin_memcpy(next.ipv6_nh, way->next, 16);
+	return bpf_redirect_neigh(way->out, &next, sizeof(next), 0);
 }
 
 /* A client's packet, decided or part of a handshake: out by a governed interface. TC_ACT_UNSPEC: the long way. */
 static __noinline int skip_out(struct __sk_buff *skb, const struct packet *p)
 {
-	struct bpf_fib_lookup fib = {};
-	__u32 out;
+	const struct way *way = find_way(skb, p);
 
-	if (!find_way(skb, p, &fib))
-		return -1;
-	out = fib.ifindex;
-	if (!bpf_map_lookup_elem(&egress, &out))
-		return -1;
-	return send_on(skb, p, &fib);
+	return way && way->governed ? send_on(skb, p, way) : -1;
 }
 
 /*

@@ -303,20 +303,19 @@ int watch(struct __sk_buff *skb)
 	return PASS;
 }
 
-/* The flow that a reply to one of our LANs answers skips netfilter: so does the reply. `fib`: its way. */
-static __always_inline bool answers_fast_flow(const struct l7_config *cfg, const struct packet *p,
-					      const struct bpf_fib_lookup *fib)
+/* The flow that a reply to one of our LANs answers skips netfilter: so does the reply. `out`: the LAN. */
+static __always_inline bool answers_fast_flow(const struct l7_config *cfg, const struct packet *p, __u32 out)
 {
 	struct l7_flow_key key = { .sport = p->key.dport, .dport = p->key.sport, .proto = p->key.proto };
 	const struct l7_flow *flow;
 	struct l7_interface lan;
 	bool known;
 
-	if (!get_interface(fib->ifindex, &lan))
+	if (!get_interface(out, &lan))
 		return false;
 	__builtin_memcpy(key.src, p->key.dst, 16);
 	__builtin_memcpy(key.dst, p->key.src, 16);
-	if (!policy_of(&lan, fib->ifindex, key.src, &key.policy, &known))
+	if (!policy_of(&lan, out, key.src, &key.policy, &known))
 		return false;
 	flow = bpf_map_lookup_elem(&flows, &key);
 	return flow && flow->generation == cfg->generation && flow->verdict != L7_VERDICT_DENY &&
@@ -329,7 +328,7 @@ int back(struct __sk_buff *skb)
 {
 	struct packet p = { .ifindex = skb->ifindex };
 	const struct l7_config *cfg = get_config();
-	struct bpf_fib_lookup fib = {};
+	const struct way *way;
 
 	if (!cfg || !cfg->fast || !is_ip(skb) || skb->vlan_present || skb->pkt_type == PACKET_OTHERHOST)
 		return PASS;
@@ -337,9 +336,10 @@ int back(struct __sk_buff *skb)
 	check_protocol(skb, &p);
 	if (!p.family || p.error || p.fragment || (!is_tcp(&p) && p.key.proto != IPPROTO_UDP) || is_multicast(&p))
 		return PASS;
-	if (!find_way(skb, &p, &fib) || !answers_fast_flow(cfg, &p, &fib))
+	way = find_way(skb, &p);
+	if (!way || !answers_fast_flow(cfg, &p, way->out))
 		return PASS;
-	return send_on(skb, &p, &fib);
+	return send_on(skb, &p, way);
 }
 
 /*

@@ -25,6 +25,7 @@ static const struct {
 
 	{ "mapInfo", l7_map_info },
 	{ "mapGet", l7_map_get },
+	{ "mapRead", l7_map_read },
 	{ "mapPut", l7_map_put },
 	{ "mapDelete", l7_map_delete },
 	{ "mapPutBatch", l7_map_put_batch },

@@ -31,12 +31,12 @@ static long load_shape(int fd, struct map *map)
 
 struct map *map_get(napi_env env, napi_value value)
 {
-	int fd = l7_fd_get(env, value, L7_FD_MAP);
 	void **cache;
+	int fd = l7_fd_get_cache(env, value, L7_FD_MAP, &cache);
 	struct map *map;
 	long err;
 
-	if (fd < 0 || !(cache = l7_fd_cache(env, value)))
+	if (fd < 0)
 		return NULL;
 	if (!*cache) {
 		map = calloc(1, sizeof(*map));
@@ -115,6 +115,23 @@ napi_value l7_map_get(napi_env env, napi_callback_info info)
 		result = l7_throw_errno(env, "BPF_MAP_LOOKUP_ELEM", (int)-err, map->info.name, NULL);
 	free(value);
 	return result;
+}
+
+/* mapRead(map, key, value) → boolean: mapGet into the caller's buffer, for what is read with every packet */
+napi_value l7_map_read(napi_env env, napi_callback_info info)
+{
+	napi_value argv[3];
+	struct map *map;
+	uint8_t *key, *value;
+	long err;
+
+	if (!l7_args(env, info, 3, argv) || !(map = map_get(env, argv[0])) || !map_get_packed(env, argv[1], "key", map->info.key_size, 1, &key) ||
+	    !map_get_packed(env, argv[2], "value", map->value_size, 1, &value))
+		return NULL;
+	err = map_element(BPF_MAP_LOOKUP_ELEM, map, key, value, 0);
+	if (err && err != -ENOENT)
+		return l7_throw_errno(env, "BPF_MAP_LOOKUP_ELEM", (int)-err, map->info.name, NULL);
+	return l7_bool(env, err == 0);
 }
 
 /* mapPut(map, key, value, flags) */

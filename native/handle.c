@@ -68,30 +68,41 @@ napi_value l7_fd_wrap(napi_env env, enum l7_fd_kind kind, int fd)
 	return l7_wrap(env, handle, &fd_tag, fd_release);
 }
 
-int l7_fd_get(napi_env env, napi_value value, enum l7_fd_kind kind)
+static struct l7_fd *open_handle(napi_env env, napi_value value, enum l7_fd_kind kind)
 {
 	char message[96];
 	struct l7_fd *handle = l7_unwrap(env, value, &fd_tag, kind_names[kind]);
 
 	if (!handle)
-		return -1;
+		return NULL;
 	if (handle->kind != kind) {
 		snprintf(message, sizeof(message), "not a handle of a %s but of a %s", kind_names[kind], kind_names[handle->kind]);
 		l7_throw_type(env, message);
-		return -1;
+		return NULL;
 	}
 	if (handle->fd < 0) {
 		snprintf(message, sizeof(message), "%s is closed", kind_names[kind]);
 		l7_throw(env, message);
-		return -1;
+		return NULL;
 	}
-	return handle->fd;
+	return handle;
 }
 
-void **l7_fd_cache(napi_env env, napi_value value)
+int l7_fd_get(napi_env env, napi_value value, enum l7_fd_kind kind)
 {
-	struct l7_fd *handle = l7_unwrap(env, value, &fd_tag, "BPF object");
-	return handle ? &handle->cache : NULL;
+	const struct l7_fd *handle = open_handle(env, value, kind);
+	return handle ? handle->fd : -1;
+}
+
+/* Both in one, because telling a handle from other objects is what an operation on a map costs most of, beside the system call. */
+int l7_fd_get_cache(napi_env env, napi_value value, enum l7_fd_kind kind, void ***cache)
+{
+	struct l7_fd *handle = open_handle(env, value, kind);
+
+	if (!handle)
+		return -1;
+	*cache = &handle->cache;
+	return handle->fd;
 }
 
 napi_value l7_fd_close(napi_env env, napi_callback_info info)

@@ -70,8 +70,8 @@ enum l7_fd_kind { L7_FD_MAP, L7_FD_PROGRAM, L7_FD_LINK, L7_FD_KINDS };
 napi_value l7_fd_wrap(napi_env env, enum l7_fd_kind kind, int fd);
 /* -1 and an exception (TypeError: wrong kind, Error: closed). */
 int l7_fd_get(napi_env env, napi_value value, enum l7_fd_kind kind);
-/* Where a kind keeps what it knows of an open handle (malloc'd, freed with it), NULL at first. Only after l7_fd_get. */
-void **l7_fd_cache(napi_env env, napi_value value);
+/* The same, and where a kind keeps what it knows of an open handle (malloc'd, freed with it), NULL at first. */
+int l7_fd_get_cache(napi_env env, napi_value value, enum l7_fd_kind kind, void ***cache);
 napi_value l7_fd_close(napi_env env, napi_callback_info info);
 napi_value l7_fd_number(napi_env env, napi_callback_info info);
 
@@ -155,6 +155,7 @@ napi_value l7_object_close(napi_env env, napi_callback_info info);
 
 napi_value l7_map_info(napi_env env, napi_callback_info info);
 napi_value l7_map_get(napi_env env, napi_callback_info info);
+napi_value l7_map_read(napi_env env, napi_callback_info info);
 napi_value l7_map_put(napi_env env, napi_callback_info info);
 napi_value l7_map_delete(napi_env env, napi_callback_info info);
 napi_value l7_map_put_batch(napi_env env, napi_callback_info info);

@@ -40,7 +40,8 @@ export function packetEvent(
   const hook = hooks[meta[at + Meta.hook] as number];
   if (hook === undefined) return Reason.INTERNAL;
   const offset = meta[at + Meta.offset] as number;
-  const bytes = data.subarray(offset, offset + (meta[at + Meta.length] as number));
+  // Not `subarray`: a Buffer costs twice as much as the view that it is.
+  const bytes = new Uint8Array(data.buffer, data.byteOffset + offset, meta[at + Meta.length]);
   const ifindexIn = meta[at + Meta.ifindexIn] as number;
   const flags = meta[at + Meta.flags] as number;
   const from = interfaces.get(ifindexIn);

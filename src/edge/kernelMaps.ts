@@ -6,24 +6,23 @@ import {
   BINDING_KEY_SIZE,
   BINDING_SIZE,
   BindingKeyOffset,
+  BindingOffset,
   FLOW_FAST,
   FLOW_FINAL,
   FLOW_KEY_SIZE,
   FLOW_OPENED,
   FLOW_SIZE,
   FlowKeyOffset,
+  FlowOffset,
   NAME4_KEY_SIZE,
   NAME6_KEY_SIZE,
   NAME_SHARED,
   NAME_SIZE,
   Name4KeyOffset,
   Name6KeyOffset,
+  NameOffset,
   Verdict,
-  decodeBinding,
-  decodeFlow,
-  decodeName,
   encodeBinding,
-  encodeFlow,
   encodeName,
 } from "../core/abi.generated.js";
 import type { FlowKey, FlowPutCommand, ForgetCommand, LearnCommand } from "../core/engine/commands.js";
@@ -107,56 +106,61 @@ export class KernelMaps {
 
   /** `now`: milliseconds of CLOCK_MONOTONIC. */
   flowPut(command: FlowPutCommand, now: number): void {
-    const value = encodeFlow(
-      {
-        lastSeenNs: toNs(now),
-        packets: 0n,
-        bytes: 0n,
-        replyPackets: 0n,
-        replyBytes: 0n,
-        generation: this.#generation,
-        rule: command.rule,
-        judgedStart: command.judgedStart,
-        judgedEnd: command.judgedEnd,
-        verdict: verdicts[command.verdict],
-        reason: command.reason,
-        flags: command.flags,
-        openedS: command.verdict === "pending" ? Math.floor(now / 1000) : 0,
-      },
-      this.#flow,
-    );
+    const value = this.#flow;
+    // Field by field: `encodeFlow` makes a view and a bigint for each of them, and this is written with every connection.
+    value.fill(0);
+    writeNs(value, FlowOffset.lastSeenNs, now);
+    value.writeUInt32LE(this.#generation, FlowOffset.generation);
+    value.writeUInt32LE(command.rule, FlowOffset.rule);
+    value.writeUInt32LE(command.judgedStart, FlowOffset.judgedStart);
+    value.writeUInt32LE(command.judgedEnd, FlowOffset.judgedEnd);
+    value[FlowOffset.verdict] = verdicts[command.verdict];
+    value[FlowOffset.reason] = command.reason;
+    value[FlowOffset.flags] = command.flags;
+    value.writeUInt32LE(command.verdict === "pending" ? Math.floor(now / 1000) : 0, FlowOffset.openedS);
     this.#put(this.#maps.flows, this.#writeFlowKey(command.key), value);
   }
 
   /** What is cached for a TCP flow, if eBPF would go by it. */
   flowGet(key: FlowKey): CachedFlow | undefined {
-    const value = this.#maps.flows.get(this.#writeFlowKey(key));
-    if (!value) return undefined;
-    const flow = decodeFlow(value);
-    const idleMs = monotonicMs() - Number(flow.lastSeenNs / 1_000_000n);
-    const limit = flow.verdict === Verdict.DENY ? flowIdle.deny : flowIdle.tcp;
-    if (flow.generation !== this.#generation || idleMs >= limit * 1000) return undefined;
+    const flow = this.#flow;
+    if (!this.#maps.flows.read(this.#writeFlowKey(key), flow)) return undefined;
+    const verdict = flow[FlowOffset.verdict];
+    const flags = flow[FlowOffset.flags] as number;
+    const idleMs = monotonicMs() - readMs(flow, FlowOffset.lastSeenNs);
+    const limit = verdict === Verdict.DENY ? flowIdle.deny : flowIdle.tcp;
+    if (flow.readUInt32LE(FlowOffset.generation) !== this.#generation || idleMs >= limit * 1000) return undefined;
     return {
-      verdict: flow.verdict === Verdict.ALLOW ? "allow" : flow.verdict === Verdict.PENDING ? "pending" : "deny",
-      reason: flow.reason,
-      final: (flow.flags & FLOW_FINAL) !== 0,
-      opened: (flow.flags & FLOW_OPENED) !== 0,
-      fast: (flow.flags & FLOW_FAST) !== 0,
-      openedAt: flow.openedS * 1000,
-      judgedStart: flow.judgedStart,
-      judgedEnd: flow.judgedEnd,
+      verdict: verdict === Verdict.ALLOW ? "allow" : verdict === Verdict.PENDING ? "pending" : "deny",
+      reason: flow[FlowOffset.reason] as number,
+      final: (flags & FLOW_FINAL) !== 0,
+      opened: (flags & FLOW_OPENED) !== 0,
+      fast: (flags & FLOW_FAST) !== 0,
+      openedAt: flow.readUInt32LE(FlowOffset.openedS) * 1000,
+      judgedStart: flow.readUInt32LE(FlowOffset.judgedStart),
+      judgedEnd: flow.readUInt32LE(FlowOffset.judgedEnd),
     };
   }
 
   /** What the kernel knows of an address that a client learned; times in milliseconds of CLOCK_MONOTONIC. */
   nameGet(policy: number, client: string, address: Addr): LearnedInKernel | undefined {
-    const value = this.#namesMap(address).get(this.#writeNameKey(policy, client, address));
-    return value && learnedInKernel(decodeName(value));
+    const name = this.#name;
+    if (!this.#namesMap(address).read(this.#writeNameKey(policy, client, address), name)) return undefined;
+    return {
+      expires: readMs(name, NameOffset.expiresNs),
+      rule: name.readUInt32LE(NameOffset.rule),
+      ports: name.readUInt32LE(NameOffset.ports),
+    };
   }
 
   bindingGet(policy: number, client: string, address: Addr, name: string): LearnedInKernel | undefined {
-    const value = this.#maps.bindings.get(this.#writeBindingKey(policy, client, address, name));
-    return value && learnedInKernel(decodeBinding(value));
+    const binding = this.#binding;
+    if (!this.#maps.bindings.read(this.#writeBindingKey(policy, client, address, name), binding)) return undefined;
+    return {
+      expires: readMs(binding, BindingOffset.expiresNs),
+      rule: binding.readUInt32LE(BindingOffset.rule),
+      ports: binding.readUInt32LE(BindingOffset.ports),
+    };
   }
 
   #put(map: BpfMap, key: Buffer, value: Buffer): void {
@@ -211,8 +215,15 @@ export class KernelMaps {
   }
 }
 
-function learnedInKernel(value: { expiresNs: bigint; rule: number; ports: number }): LearnedInKernel {
-  return { expires: Number(value.expiresNs) / 1e6, rule: value.rule, ports: value.ports };
+/** Milliseconds as a 64-bit count of nanoseconds, without a bigint: exact for the first 104 days after boot, then within some nanoseconds. */
+function writeNs(target: Buffer, offset: number, ms: number): void {
+  const ns = Math.round(ms * 1e6);
+  target.writeUInt32LE(ns % 0x1_0000_0000, offset);
+  target.writeUInt32LE(Math.floor(ns / 0x1_0000_0000), offset + 4);
+}
+
+function readMs(source: Buffer, offset: number): number {
+  return (source.readUInt32LE(offset + 4) * 0x1_0000_0000 + source.readUInt32LE(offset)) / 1e6;
 }
 
 function writeAddr16(target: Buffer, offset: number, address: Addr): void {

@@ -38,6 +38,7 @@ export interface Binding {
     readonly maxEntries: number;
   };
   mapGet(map: Handle, key: Uint8Array): Buffer | undefined;
+  mapRead(map: Handle, key: Uint8Array, value: Uint8Array): boolean;
   mapPut(map: Handle, key: Uint8Array, value: Uint8Array, flags: number): void;
   mapDelete(map: Handle, key: Uint8Array): boolean;
   mapPutBatch(map: Handle, keys: Uint8Array, values: Uint8Array, count: number): number;

@@ -87,6 +87,11 @@ class OpenMap implements BpfMap {
     return binding().mapGet(this.handle, bytes(key, "key", this.keySize));
   }
 
+  read(key: Uint8Array, value: Uint8Array): boolean {
+    // The addon checks the lengths: this is asked for with every packet.
+    return binding().mapRead(this.handle, key, value);
+  }
+
   put(key: Uint8Array, value: Uint8Array, flags = 0): void {
     bytes(key, "key", this.keySize);
     bytes(value, "value", this.#bufferSize);

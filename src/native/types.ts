@@ -97,6 +97,8 @@ export interface BpfMap {
   readonly valueSize: number;
   readonly maxEntries: number;
   get(key: Uint8Array): Buffer | undefined;
+  /** `get` without an allocation: into `value`, as long as the map's (per-CPU maps: as their buffers). false: there is none, `value` is as it was. */
+  read(key: Uint8Array, value: Uint8Array): boolean;
   /** flags: 0 any, 1 NOEXIST, 2 EXIST. E2BIG when the map is full. */
   put(key: Uint8Array, value: Uint8Array, flags?: number): void;
   /** false: there was none. */

@@ -1,10 +1,11 @@
 /** Which packets skip netfilter, each with its neighbour. (Where they go is test/e2e/fastPath.test.ts' business.) */
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { beforeEach, test } from "node:test";
 import * as abi from "../../src/core/abi.generated.js";
 import { parseIp } from "../../src/core/wire/ip.js";
 import { clientHello, ping, tcp, udp, type TcpOptions } from "../packets.js";
-import { byAddress, Datapath, makeRouter, marked, ownNamespace, TC_ACT_UNSPEC } from "./harness.js";
+import { byAddress, Datapath, MAC_A, makeRouter, marked, ownNamespace, TC_ACT_UNSPEC } from "./harness.js";
 import { address16, frame } from "./packets.js";
 
 ownNamespace(import.meta.url);
@@ -129,6 +130,52 @@ test("what is longer than the way allows is the stack's business: it says so", (
   assert.equal(path.classify(long(1461)).value, TC_ACT_UNSPEC);
   assert.equal(comesBack(reply(v4, { flags: "A" }, Buffer.alloc(1460))), REDIRECT);
   assert.equal(comesBack(reply(v4, { flags: "A" }, Buffer.alloc(1461))), TC_ACT_UNSPEC);
+});
+
+/** Longer than a kernel's tick at 100 Hz. */
+const nextTick = () => new Promise((done) => setTimeout(done, 25));
+
+test("a way is remembered for its own flow only, however many flows share a slot", () => {
+  path.cidr(1, "198.51.100.0", 24, {});
+  const out = Array.from({ length: 64 }, (_, i) => ({ src: v4.src, dst: `198.51.100.${i + 1}` }));
+  for (const ends of out) path.classify(syn(ends));
+  // Allowed flows, but out by dmz0, which nobody governs.
+  const other = out.map((_, i) => ({ src: v4.src, dst: `203.0.113.${i + 1}` }));
+  for (const ends of other) path.flow(keyOf(ends), { flags: abi.FLOW_FINAL | abi.FLOW_FAST });
+  const { ifindex, mac } = router.lan0;
+  const program = path.object.program("classify");
+  const frames = (list: typeof out) =>
+    list.map((ends) => frame(tcp(ends, { seq: 1000, flags: "A" }), { to: mac, from: MAC_A }));
+  const value = (data: Buffer) => program.testRun({ data, ifindex, ingressIfindex: ifindex }).returnValue >>> 0;
+  // Each with each, a moment apart: some sixteen of the pairs share a slot.
+  const others = frames(other);
+  for (const [i, data] of frames(out).entries()) {
+    for (const [k, there] of others.entries()) {
+      assert.deepEqual([value(data), value(there)], [REDIRECT, TC_ACT_UNSPEC], `${out[i]!.dst}, ${other[k]!.dst}`);
+    }
+  }
+});
+
+test("a route that goes away and a way out that is governed no more count from the next tick on", async () => {
+  for (const ends of [v4, v6]) assert.equal(path.classify(syn(ends)).value, REDIRECT);
+  const ack = (ends: typeof v4) => path.classify(tcp(ends, { seq: 1000, flags: "A" })).value;
+  const ip = (...args: string[]) => execFileSync("ip", args, { stdio: "pipe" });
+  ip("route", "add", "unreachable", `${v4.dst}/32`);
+  ip("route", "add", "unreachable", `${v6.dst}/128`);
+  try {
+    await nextTick();
+    for (const ends of [v4, v6]) assert.equal(ack(ends), TC_ACT_UNSPEC);
+  } finally {
+    ip("route", "del", "unreachable", `${v4.dst}/32`);
+    ip("route", "del", "unreachable", `${v6.dst}/128`);
+  }
+  await nextTick();
+  for (const ends of [v4, v6]) assert.equal(ack(ends), REDIRECT);
+  const wan = Buffer.alloc(4);
+  wan.writeUInt32LE(router.wan0.ifindex);
+  path.map("egress").delete(wan);
+  await nextTick();
+  for (const ends of [v4, v6]) assert.equal(ack(ends), TC_ACT_UNSPEC);
 });
 
 test("replies of no flow, of another port or policy, of a denied flow, or to nobody of ours go the long way", () => {

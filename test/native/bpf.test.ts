@@ -153,6 +153,23 @@ describe("maps", () => {
     assert.equal(hash.entries().count, 2);
   });
 
+  test("read: into a buffer of the caller's, which stays as it is where there is nothing", () => {
+    const map = object.map("hash");
+    map.put(u32(8), u64(9));
+    const value = u64(1);
+    assert.equal(map.read(u32(7), value), false);
+    assert.deepEqual(value, u64(1));
+    assert.equal(map.read(u32(8), value), true);
+    assert.deepEqual(value, u64(9));
+    assert.throws(() => map.read(u32(8), Buffer.alloc(7)), RangeError);
+    assert.throws(() => map.read(u32(1, 2), value), RangeError);
+    const perCpu = object.map("percpu");
+    const all = Buffer.alloc(8 * native.possibleCpus());
+    assert.equal(perCpu.read(u32(3), all), true);
+    assert.deepEqual(all, perCpu.get(u32(3)));
+    map.delete(u32(8));
+  });
+
   test("sizes are checked before anything is done", () => {
     const map = object.map("hash");
     assert.throws(() => map.get(u32(1, 2)), /RangeError: key must have 4 bytes, not 8/);

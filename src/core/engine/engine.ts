@@ -156,45 +156,41 @@ export class Engine {
   #fromClient(event: PacketEvent, ip: IpPacket, policy: Policy, client: ClientId, now: number, out: Command[]): void {
     const { id, bytes } = event;
     const toThisBox = event.hook === "input";
-    // One literal with one shape: spreading it together cost a fifth of the engine's time.
-    const packetOf = (
-      sport: number,
-      dport: number,
-      tcp: TcpSegment | undefined,
-    ): ClientPacket & { tcp: typeof tcp } => ({
-      id,
-      bytes,
-      ip,
-      client,
-      policy,
-      sport,
-      dport,
-      tcp,
-      toThisBox,
-      ifindexOut: event.ifindexOut,
-    });
     // Netfilter's defragmentation stands before the queue; what still is a fragment was not put together.
-    if (ip.fragment !== "no") return this.#voice.deny(packetOf(0, 0, undefined), { reason: Reason.FRAGMENT }, now, out);
+    if (ip.fragment !== "no")
+      return this.#voice.deny(
+        clientPacket(event, ip, policy, client, 0, 0, undefined),
+        { reason: Reason.FRAGMENT },
+        now,
+        out,
+      );
     // A copy that was cut can't be judged (docs/policy.md: largest packet).
     if (ip.cut)
-      return this.#voice.deny(packetOf(0, 0, undefined), { reason: Reason.MALFORMED, detail: "copy is cut" }, now, out);
+      return this.#voice.deny(
+        clientPacket(event, ip, policy, client, 0, 0, undefined),
+        { reason: Reason.MALFORMED, detail: "copy is cut" },
+        now,
+        out,
+      );
     if (!event.checksumPending && !transportChecksumOk(bytes, ip)) {
       return this.#voice.discard(id, Reason.CHECKSUM, bytes.length, out);
     }
     switch (ip.proto) {
       case IPPROTO_TCP: {
         const tcp = parseTcp(bytes, ip);
-        if (tcp.kind !== "done") return this.#malformed(packetOf(0, 0, undefined), "TCP", tcp, now, out);
+        if (tcp.kind !== "done")
+          return this.#malformed(clientPacket(event, ip, policy, client, 0, 0, undefined), "TCP", tcp, now, out);
         const { sport, dport } = tcp.value;
         const isQuestion = dport === DNS_PORT && policy.isResolver(ip.dst);
         if (toThisBox && !isQuestion) return this.#notEgress(event, ip, sport, now, out);
-        return this.#clientTcp(packetOf(sport, dport, tcp.value) as TcpPacket, now, out);
+        return this.#clientTcp(clientPacket(event, ip, policy, client, sport, dport, tcp.value), now, out);
       }
       case IPPROTO_UDP: {
         const udp = parseUdp(bytes, ip);
-        if (udp.kind !== "done") return this.#malformed(packetOf(0, 0, undefined), "UDP", udp, now, out);
+        if (udp.kind !== "done")
+          return this.#malformed(clientPacket(event, ip, policy, client, 0, 0, undefined), "UDP", udp, now, out);
         const { sport, dport } = udp.value;
-        const packet = packetOf(sport, dport, undefined);
+        const packet = clientPacket(event, ip, policy, client, sport, dport, undefined);
         if (dport === DNS_PORT && policy.isResolver(ip.dst)) {
           if (!this.#judgesDns) return this.#wrongQueue(packet, now, out);
           return this.#datagrams.query(packet, udp.value, now, out);
@@ -205,7 +201,8 @@ export class Engine {
       case IPPROTO_ICMP:
       case IPPROTO_ICMPV6: {
         const icmp = parseIcmp(bytes, ip);
-        if (icmp.kind !== "done") return this.#malformed(packetOf(0, 0, undefined), "ICMP", icmp, now, out);
+        if (icmp.kind !== "done")
+          return this.#malformed(clientPacket(event, ip, policy, client, 0, 0, undefined), "ICMP", icmp, now, out);
         const { isEchoRequest, echoId, type } = icmp.value;
         if (!isEchoRequest) {
           if (this.#concernsAllowedFlow(bytes, ip, policy)) {
@@ -213,13 +210,13 @@ export class Engine {
             return this.#voice.accept(id, MARK_ALLOW, out);
           }
           const why = { reason: Reason.PROTOCOL, detail: `ICMP type ${type}` };
-          return this.#cidrOr(packetOf(0, 0, undefined), why, now, out);
+          return this.#cidrOr(clientPacket(event, ip, policy, client, 0, 0, undefined), why, now, out);
         }
-        return this.#byAddress(packetOf(echoId ?? 0, echoId ?? 0, undefined), now, out);
+        return this.#byAddress(clientPacket(event, ip, policy, client, echoId ?? 0, echoId ?? 0, undefined), now, out);
       }
       default:
         return this.#cidrOr(
-          packetOf(0, 0, undefined),
+          clientPacket(event, ip, policy, client, 0, 0, undefined),
           { reason: Reason.PROTOCOL, detail: `IP protocol ${ip.proto}` },
           now,
           out,
@@ -403,4 +400,18 @@ function headerPorts(bytes: Uint8Array, ip: IpPacket): number {
   if (ip.proto !== IPPROTO_TCP && ip.proto !== IPPROTO_UDP) return 0;
   if (ip.fragment === "later" || bytes.length < ip.payloadOffset + 4) return 0;
   return ((bytes[ip.payloadOffset + 2] as number) << 8) | (bytes[ip.payloadOffset + 3] as number);
+}
+
+/** One literal with one shape, and no closure: spreading it together cost a fifth of the engine's time. */
+function clientPacket<T extends TcpSegment | undefined>(
+  event: PacketEvent,
+  ip: IpPacket,
+  policy: Policy,
+  client: ClientId,
+  sport: number,
+  dport: number,
+  tcp: T,
+): ClientPacket & { readonly tcp: T } {
+  const { id, bytes, hook, ifindexOut } = event;
+  return { id, bytes, ip, client, policy, sport, dport, tcp, toThisBox: hook === "input", ifindexOut };
 }

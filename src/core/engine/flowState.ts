@@ -54,7 +54,8 @@ export type FlowLookup = (key: FlowKey) => CachedFlow | undefined;
 /** What was allowed by its first bytes: they must not change any more. */
 export interface JudgedFlow {
   readonly start: number;
-  readonly bytes: Uint8Array;
+  /** A character for each byte. */
+  readonly bytes: string;
   readonly why: Why;
   /** `CachedFlow.fast` */
   readonly fast: boolean;

@@ -10,6 +10,7 @@
  * bytes that differ revoke the flow.
  */
 import { FLOW_FINAL, Reason } from "../abi.generated.js";
+import { BufferPool } from "../flow/bufferPool.js";
 import { HeldPackets } from "../flow/held.js";
 import { StreamAssembler } from "../flow/reassembly.js";
 import { seqAdd, seqDiff } from "../flow/seq.js";
@@ -45,6 +46,8 @@ export class TcpFlows {
   readonly #judged: BoundedTable<string, JudgedFlow>;
   /** Names on the wire that were allowed once (verify sni). */
   readonly #seen: BoundedTable<string, true>;
+  /** 2 KiB hold all hellos but those with a post-quantum key share beside a session ticket. */
+  readonly #buffers = new BufferPool(2_048, 256);
   #held = 0;
   evicted = 0;
 
@@ -134,6 +137,7 @@ export class TcpFlows {
         firstSeq,
         maxBytes: this.#limits.helloBytes,
         maxSegments: this.#limits.helloSegments,
+        pool: this.#buffers,
       }),
       held: new HeldPackets(firstSeq),
       learned: this.#learned.latest(packet.policy.id, packet.client, packet.ip.dst),
@@ -282,7 +286,7 @@ export class TcpFlows {
     const from = seqDiff(tcp.seq, judged.start);
     let same = from >= 0;
     for (let i = 0; same && i < length && from + i < judged.bytes.length; i++) {
-      if (bytes[tcp.payloadOffset + i] !== judged.bytes[from + i]) same = false;
+      if (bytes[tcp.payloadOffset + i] !== judged.bytes.charCodeAt(from + i)) same = false;
     }
     if (same) {
       // Wholly behind the judged range: the kernel's entry was evicted, and this proves it.
@@ -378,6 +382,7 @@ export class TcpFlows {
     const held = flow.held.takeAll();
     for (const one of held) this.#voice.drop(one, out);
     this.#held -= held.length;
+    flow.stream.release();
     this.#pending.delete(id);
   }
 
@@ -406,5 +411,7 @@ export class TcpFlows {
 
 /** Keep the headers for a later reset, not the batch's buffer. */
 function withoutBuffer(packet: TcpPacket): TcpPacket {
-  return { ...packet, bytes: Uint8Array.prototype.slice.call(packet.bytes, 0, packet.tcp.payloadEnd) };
+  const { id, bytes, ip, client, policy, sport, dport, tcp, toThisBox, ifindexOut } = packet;
+  const headers = Uint8Array.prototype.slice.call(bytes, 0, tcp.payloadOffset);
+  return { id, bytes: headers, ip, client, policy, sport, dport, tcp, toThisBox, ifindexOut };
 }

@@ -4,6 +4,7 @@
  * Nothing is chosen between two copies that disagree: the second one is refused, the caller drops the flow (the receiving stack may prefer
  * either). What was consumed is forgotten, so a later copy of it can't be compared.
  */
+import { latin1Buffer, type BufferPool, type Latin1Buffer } from "./bufferPool.js";
 import { seqAdd, seqDiff } from "./seq.js";
 
 export interface StreamAssemblerOptions {
@@ -13,6 +14,8 @@ export interface StreamAssemblerOptions {
   readonly maxBytes: number;
   /** Most pieces that wait behind a gap. Segments in order are never counted. */
   readonly maxSegments: number;
+  /** Where the first buffer comes from, and goes back to with `take` or `release`. Without one, every assembler makes its own. */
+  readonly pool?: BufferPool;
 }
 
 export type AddResult =
@@ -35,12 +38,13 @@ interface Piece {
   readonly bytes: Uint8Array;
 }
 
-const EMPTY = new Uint8Array(0);
+const EMPTY = latin1Buffer(0);
 
 export class StreamAssembler {
   #firstSeq: number;
   readonly #maxBytes: number;
   readonly #maxSegments: number;
+  readonly #pool: BufferPool | undefined;
   /** Contiguous bytes are #buffer[#head, #tail). */
   #buffer = EMPTY;
   #head = 0;
@@ -53,6 +57,7 @@ export class StreamAssembler {
     this.#firstSeq = options.firstSeq >>> 0;
     this.#maxBytes = options.maxBytes;
     this.#maxSegments = options.maxSegments;
+    this.#pool = options.pool;
   }
 
   /** Sequence number of the first byte of `contiguous()`; moved by `consume`. */
@@ -80,10 +85,23 @@ export class StreamAssembler {
     return this.#buffer.subarray(this.#head, this.#tail);
   }
 
-  /** What `contiguous()` gives, to be kept: the assembler is not used afterwards. */
-  take(): Uint8Array {
-    // One segment has filled the buffer exactly; what grew holds up to twice as much.
-    return this.#tail - this.#head === this.#buffer.length ? this.#buffer : this.contiguous().slice();
+  /**
+   * What `contiguous()` gives, to be kept, a character for each byte (latin1): strings live on the heap, while every typed array costs a malloc of
+   * its own and an entry in the collector's list of them. The assembler is not used afterwards.
+   */
+  take(): string {
+    const bytes = this.#buffer.latin1Slice(this.#head, this.#tail);
+    this.release();
+    return bytes;
+  }
+
+  /** Forget everything. The assembler is not used afterwards. */
+  release(): void {
+    this.#pool?.put(this.#buffer);
+    this.#buffer = EMPTY;
+    this.#head = this.#tail = 0;
+    this.#pieces = [];
+    this.#pieceBytes = 0;
   }
 
   /** Take one segment's payload; copies what it keeps. A part before `firstSeq` is cut off. */
@@ -180,11 +198,9 @@ export class StreamAssembler {
       if (need <= this.#buffer.length / 2) {
         this.#buffer.copyWithin(0, this.#head, this.#tail);
       } else {
-        // The first segment is often the only one: exactly its size.
-        const larger = new Uint8Array(
-          this.#buffer.length === 0 ? need : Math.max(need, Math.min(need * 2, this.#maxBytes)),
-        );
+        const larger = this.#larger(need);
         if (have > 0) larger.set(this.contiguous());
+        this.#pool?.put(this.#buffer);
         this.#buffer = larger;
       }
       this.#head = 0;
@@ -192,6 +208,14 @@ export class StreamAssembler {
     }
     this.#buffer.set(bytes, this.#tail);
     this.#tail += bytes.length;
+  }
+
+  #larger(need: number): Latin1Buffer {
+    const pooled = this.#buffer.length === 0 ? this.#pool?.get(need) : undefined;
+    // The first segment is often the only one: exactly its size.
+    return (
+      pooled ?? latin1Buffer(this.#buffer.length === 0 ? need : Math.max(need, Math.min(need * 2, this.#maxBytes)))
+    );
   }
 }
 

@@ -75,6 +75,14 @@ export class Reader {
     return this.#take(length) ? this.#bytes.subarray(this.offset - length, this.offset) : EMPTY;
   }
 
+  /** The next `length` bytes as characters, without a view of them. "" when it fails. */
+  latin1(length: number): string {
+    if (!this.#take(length)) return "";
+    let text = "";
+    for (let i = this.offset - length; i < this.offset; i++) text += String.fromCharCode(this.#bytes[i] as number);
+    return text;
+  }
+
   /** Move over `length` bytes. false: failed or short. */
   skip(length: number): boolean {
     return this.#take(length);

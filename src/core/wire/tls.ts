@@ -155,10 +155,17 @@ function parseBody(message: Uint8Array, declared: number, length: number): Parse
     }
     if (extensions.ok && seen.at(-1) === Extension.PRE_SHARED_KEY) return invalid("psk-not-last", at);
     if (seen.length === MAX_EXTENSIONS) return invalid("too-many-extensions", at);
-    const body = extensions.sub(extensions.u16());
+    const size = extensions.u16();
+    if (!hasRules(type) && size <= extensions.remaining && extensions.ok) {
+      noteExtension(type, hello);
+      seen.push(type);
+      if (!extensions.skip(size)) return stop(extensions);
+      continue;
+    }
+    const body = extensions.sub(size);
     if (!extensions.ok) return stop(extensions);
     seen.push(type);
-    const code = readExtension(type, body, hello);
+    const code = readExtension(type, body, message, hello);
     if (code !== undefined) return invalid(code, at);
     if (!body.ok) return stop(body);
     if (!body.expectEmpty()) return invalid("trailing", body.offset);
@@ -168,19 +175,29 @@ function parseBody(message: Uint8Array, declared: number, length: number): Parse
 
 type Hello = { -readonly [K in keyof ClientHello]: ClientHello[K] };
 
+/** Extensions whose content is looked at; of the others the length is enough, and a reader of their own would be most of what a hello costs. */
+function hasRules(type: number): boolean {
+  return type === Extension.SERVER_NAME || type === Extension.ALPN || type === Extension.VERSIONS;
+}
+
+function noteExtension(type: number, hello: Hello): void {
+  if (type === Extension.ECH || type === Extension.ESNI) hello.ech = true;
+  if (type === Extension.EARLY_DATA) hello.earlyData = true;
+}
+
 /** Fills `hello`. A code: content that is wrong by itself. Lengths that don't fit show in `body`. */
-function readExtension(type: number, body: Reader, hello: Hello): TlsCode | undefined {
+function readExtension(type: number, body: Reader, message: Uint8Array, hello: Hello): TlsCode | undefined {
   switch (type) {
     case Extension.SERVER_NAME:
-      return readServerName(body, hello);
+      return readServerName(body, message, hello);
     case Extension.ALPN: {
       const list = body.sub(body.u16());
       if (body.ok && list.remaining === 0) return "alpn";
       while (list.remaining > 0) {
-        const name = list.bytes(list.u8());
+        const name = list.latin1(list.u8());
         if (!list.ok) return spread(list, body);
         if (name.length === 0) return "alpn";
-        hello.alpn.push(Buffer.from(name.buffer, name.byteOffset, name.length).toString("latin1"));
+        hello.alpn.push(name);
       }
       return undefined;
     }
@@ -195,33 +212,28 @@ function readExtension(type: number, body: Reader, hello: Hello): TlsCode | unde
       }
       return undefined;
     }
-    case Extension.ECH:
-    case Extension.ESNI:
-      hello.ech = true;
-      break;
-    case Extension.EARLY_DATA:
-      hello.earlyData = true;
-      break;
     default:
+      body.skip(body.remaining);
+      return undefined;
   }
-  body.skip(body.remaining);
-  return undefined;
 }
 
 /** RFC 6066 3: a list of {type, name}; exactly one, of type host_name. */
-function readServerName(body: Reader, hello: Hello): TlsCode | undefined {
+function readServerName(body: Reader, message: Uint8Array, hello: Hello): TlsCode | undefined {
   const list = body.sub(body.u16());
   if (body.ok && list.remaining === 0) return "server-name";
   const type = list.u8();
   if (list.ok && type !== 0) return "server-name";
-  const name = list.bytes(list.u16());
+  const length = list.u16();
+  const start = list.offset;
+  list.skip(length);
   if (!list.ok) return spread(list, body);
   if (list.remaining > 0) return "two-host-names";
-  if (isIpv6Literal(name)) {
+  if (isIpv6Literal(message, start, start + length)) {
     hello.noNameWhy = "ip-literal";
     return undefined;
   }
-  const result = normalizeHostBytes(name, 0, name.length);
+  const result = normalizeHostBytes(message, start, start + length);
   if (result.kind === "done") {
     hello.serverName = result.value;
     hello.noNameWhy = undefined;
@@ -242,9 +254,10 @@ const SERVER_NAME_CODES: Readonly<Record<NameCode, TlsCode | undefined>> = {
 };
 
 /** Hex digits and colons, at least two of these: an IPv6 address or an attempt at one. */
-function isIpv6Literal(name: Uint8Array): boolean {
+function isIpv6Literal(bytes: Uint8Array, start: number, end: number): boolean {
   let colons = 0;
-  for (const byte of name) {
+  for (let i = start; i < end; i++) {
+    const byte = bytes[i] as number;
     if (byte === 0x3a) colons++;
     else if (!/[0-9a-fA-F.[\]]/.test(String.fromCharCode(byte))) return false;
   }

@@ -16,9 +16,11 @@ export interface Gathered {
 /** Take the records off. */
 export function gatherHello(stream: Uint8Array, maxBytes: number): Gathered | Parsed<never, TlsCode> {
   if (stream.length >= 3 && stream[0]! >= 0x80 && stream[2] === CLIENT_HELLO) return invalid("sslv2", 0);
-  const pieces: Uint8Array[] = [];
-  /** The header's four bytes, of which the first may stand in other records than the last. */
-  const header: number[] = [];
+  let pieces: Uint8Array[] | undefined;
+  let first: Uint8Array | undefined;
+  /** The header's four bytes, of which the first may stand in other records than the last: how many have come, and the last three as a number. */
+  let headerBytes = 0;
+  let headerLength = 0;
   let have = 0;
   let declared = Infinity;
   let at = 0;
@@ -33,21 +35,23 @@ export function gatherHello(stream: Uint8Array, maxBytes: number): Gathered | Pa
     if (size > MAX_RECORD) return invalid("record-too-large", at + 3);
     at += RECORD_HEADER;
     const come = Math.min(size, stream.length - at);
-    for (let i = at; i < at + come && header.length < HANDSHAKE_HEADER; i++) header.push(stream[i]!);
-    if (header.length > 0 && header[0] !== CLIENT_HELLO) return invalid("not-client-hello", at);
-    if (header.length === HANDSHAKE_HEADER) {
-      declared = HANDSHAKE_HEADER + ((header[1]! << 16) | (header[2]! << 8) | header[3]!);
+    for (let i = at; i < at + come && headerBytes < HANDSHAKE_HEADER; i++, headerBytes++) {
+      if (headerBytes > 0) headerLength = (headerLength << 8) | stream[i]!;
+      else if (stream[i] !== CLIENT_HELLO) return invalid("not-client-hello", at);
     }
+    if (headerBytes === HANDSHAKE_HEADER) declared = HANDSHAKE_HEADER + headerLength;
     const missing = declared - have;
     // Where the hello would end if this record held all the rest; with an incomplete header, at least one byte further on.
     if ((declared === Infinity ? at + come + 1 : at + missing) > maxBytes) return invalid("too-large", at);
     if (size > missing) return invalid("trailing-handshake", at);
-    pieces.push(stream.subarray(at, at + come));
+    const piece = stream.subarray(at, at + come);
+    if (first === undefined) first = piece;
+    else (pieces ??= [first]).push(piece);
     have += come;
     at += size;
-    if (have === declared) return { message: join(pieces, have), declared, length: at };
+    if (have === declared) return { message: joined(first, pieces, have), declared, length: at };
   }
-  return { message: join(pieces, have), declared, length: undefined };
+  return { message: joined(first, pieces, have), declared, length: undefined };
 }
 
 /**
@@ -72,6 +76,9 @@ const HANDSHAKE = 22;
 const CLIENT_HELLO = 1;
 const HANDSHAKE_HEADER = 4;
 
-function join(pieces: readonly Uint8Array[], length: number): Uint8Array {
-  return pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces, length);
+/** A view of the stream with one record, a copy of its pieces with more. */
+function joined(first: Uint8Array | undefined, pieces: readonly Uint8Array[] | undefined, length: number): Uint8Array {
+  return pieces ? Buffer.concat(pieces, length) : (first ?? EMPTY);
 }
+
+const EMPTY = new Uint8Array(0);

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import { BufferPool } from "../../../src/core/flow/bufferPool.js";
 import { StreamAssembler } from "../../../src/core/flow/reassembly.js";
 import { seqAdd, seqDiff, seqIn } from "../../../src/core/flow/seq.js";
 import { Random } from "../wire/bytes.js";
@@ -33,12 +34,13 @@ describe("StreamAssembler", () => {
   it("hands over exactly what is contiguous, from one segment and from a buffer that grew", () => {
     const one = make();
     one.add(1000, b("hello"));
-    assert.equal(Buffer.from(one.take()).toString(), "hello");
+    assert.equal(one.take(), "hello");
     const grown = make();
     for (const [i, letter] of [..."hello!"].entries()) grown.add(1000 + i, b(letter));
-    const taken = grown.take();
-    assert.equal(Buffer.from(taken).toString(), "hello!");
-    assert.equal(taken.buffer.byteLength, 6, "the spare room is not kept");
+    assert.equal(grown.take(), "hello!");
+    const bytes = make();
+    bytes.add(1000, Uint8Array.from([0, 0x80, 0xff]));
+    assert.deepEqual(Buffer.from(bytes.take(), "latin1"), Buffer.from([0, 0x80, 0xff]), "a character for each byte");
   });
 
   it("keeps what comes out of order until the gap closes", () => {
@@ -48,6 +50,25 @@ describe("StreamAssembler", () => {
     assert.deepEqual([text(s), s.bufferedBytes, s.pendingSegments, s.nextSeq], ["", 3, 2, 1000]);
     assert.equal(s.add(1000, b("he")), "ok");
     assert.deepEqual([text(s), s.bufferedBytes, s.pendingSegments, s.nextSeq], ["hello", 5, 0, 1005]);
+  });
+
+  it("takes its buffer from a pool and gives it back, grown out of it or not", () => {
+    const pool = new BufferPool(8, 1);
+    const small = new StreamAssembler({ firstSeq: 1000, maxBytes: 100, maxSegments: 4, pool });
+    small.add(1000, b("hello"));
+    assert.deepEqual([text(small), pool.free], ["hello", 0]);
+    assert.deepEqual([small.take(), pool.free], ["hello", 1]);
+    const large = new StreamAssembler({ firstSeq: 1000, maxBytes: 100, maxSegments: 4, pool });
+    large.add(1000, b("all is "));
+    assert.equal(pool.free, 0, "the same buffer again");
+    large.add(1007, b("well"));
+    assert.deepEqual([text(large), pool.free], ["all is well", 1]);
+    large.release();
+    large.release();
+    assert.deepEqual([pool.free, text(large)], [1, ""]);
+    const tooLarge = new StreamAssembler({ firstSeq: 1000, maxBytes: 100, maxSegments: 4, pool });
+    tooLarge.add(1000, b("nine bytes"));
+    assert.deepEqual([tooLarge.take(), pool.free], ["nine bytes", 1]);
   });
 
   it("copies what it keeps", () => {
