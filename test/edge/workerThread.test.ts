@@ -4,7 +4,23 @@ import { fileURLToPath } from "node:url";
 import { namespace, succeeds } from "../native/place.js";
 
 const inside = namespace();
-inside.run("iptables", "-A", "OUTPUT", "-p", "tcp", "--dport", "443", "-j", "NFQUEUE", "--queue-num", "5");
+// The resets of denied connections carry ALLOW.
+const rule = [
+  "-p",
+  "tcp",
+  "--dport",
+  "443",
+  "-m",
+  "mark",
+  "!",
+  "--mark",
+  "0x30/0x30",
+  "-j",
+  "NFQUEUE",
+  "--queue-num",
+  "5",
+];
+inside.run("iptables", "-A", "OUTPUT", ...rule);
 
 const url = (path: string) => JSON.stringify(new URL(`../../${path}`, import.meta.url).href);
 
@@ -85,7 +101,7 @@ test("names and bindings are those of the maps at the moment of the hello; verdi
     assert.deepEqual(await judged(4101), ["deny", 45, "deny"], "never learned");
     learn("other.io", monotonicMs() + 60_000);
     assert.deepEqual(await judged(4102), ["deny", 45, "deny"], "learned for another name");
-    learn("www.x.io", monotonicMs() - 1);
+    learn("www.x.io", monotonicMs() - 2_000);
     assert.deepEqual(await judged(4103), ["deny", 45, "deny"], "its time is over");
     learn("www.x.io", monotonicMs() + 60_000);
     assert.deepEqual(await judged(4104), ["allow", 5, "allow"]);
