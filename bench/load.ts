@@ -6,7 +6,7 @@ import type { Namespace } from "../test/lab/namespace.js";
 import type { Daemon } from "../test/lab/process.js";
 import { until } from "../test/lab/process.js";
 import type { Distribution } from "./harness/types.js";
-import { client, lanInterface, server, type BenchLab, type Family } from "./lab.js";
+import { client, lanInterface, server, wanInterface, type BenchLab, type Family } from "./lab.js";
 
 export const root = fileURLToPath(new URL("..", import.meta.url));
 export const buildFolder = join(root, "build", "bench");
@@ -227,7 +227,7 @@ export interface InjectResult {
 /** 64-byte frames at `rate` packets a second into the router and out again, from and to nobody: see bench/load/inject.c. On processor 0. */
 export async function inject(lab: BenchLab, rate: number, ms: number): Promise<InjectResult> {
   stamp = (stamp + 1) >>> 0;
-  const way = [lanInterface, client.v4, server.base, "9000", lab.server.path, "eth0"];
+  const way = [lanInterface, client.v4, server.base, "9000", wanInterface];
   const argv = [join(buildFolder, "inject"), join(buildFolder, "inject.bpf.o"), ...way];
   const out = await output(lab.router, ["taskset", "-c", "0", ...argv, ...[rate, ms, stamp].map(String)], ms);
   return JSON.parse(out) as InjectResult;

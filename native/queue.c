@@ -31,6 +31,7 @@ static void queue_release(struct queue *queue)
 	free(queue->out);
 	free(queue->ids);
 	free(queue->answered);
+	free(queue->held);
 	free(queue);
 }
 
@@ -81,9 +82,11 @@ static bool make_buffers(struct queue *queue)
 	queue->vectors = calloc(queue->batch, sizeof(*queue->vectors));
 	queue->ids = calloc(queue->batch, sizeof(*queue->ids));
 	queue->answered = calloc(queue->batch, 1);
+	queue->held = calloc(queue->held_capacity, sizeof(*queue->held));
 	queue->out_capacity = SEND_CHUNK + QUEUE_COPY_MAX + 64;
 	queue->out = malloc(queue->out_capacity);
-	if (!queue->headers || !queue->vectors || !queue->ids || !queue->answered || !queue->out || !make_memory(queue))
+	if (!queue->headers || !queue->vectors || !queue->ids || !queue->answered || !queue->held || !queue->out ||
+	    !make_memory(queue))
 		return false;
 	for (uint32_t i = 0; i < queue->batch; i++) {
 		queue->vectors[i] = (struct iovec){ queue->data + i * queue->slot, queue->slot };
@@ -200,7 +203,7 @@ napi_value l7_queue_open(napi_env env, napi_callback_info info)
 	    !l7_get_bool(env, argv[4], "gso", &gso) || !l7_get_u32(env, argv[5], "receiveBuffer", &receive_buffer) ||
 	    !l7_get_u32(env, argv[6], "batch", &batch) || !l7_is_function(env, argv[7], "onBatch"))
 		return NULL;
-	if (number > UINT16_MAX || copy_range == 0 || copy_range > QUEUE_COPY_MAX || batch == 0 || batch > 1024 || receive_buffer > INT32_MAX / 2)
+	if (number > UINT16_MAX || copy_range == 0 || copy_range > QUEUE_COPY_MAX || batch == 0 || batch > 1024 || max_length == 0 || max_length > QUEUE_LENGTH_MAX || receive_buffer > INT32_MAX / 2)
 		return l7_throw_type(env, "queue options are out of range");
 
 	queue = calloc(1, sizeof(*queue));
@@ -211,6 +214,7 @@ napi_value l7_queue_open(napi_env env, napi_callback_info info)
 	queue->number = number;
 	queue->copy_range = copy_range;
 	queue->batch = batch;
+	queue->held_capacity = max_length;
 	queue->poller.ready = queue_receive;
 	queue->poller.stop = stop;
 	queue->poller.release = poller_release;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* One NFQUEUE: shared by its four files (open and close, receive, verdicts, statistics). */
+/* One NFQUEUE: shared by its five files (open and close, receive, verdicts, held packets, statistics). */
 #ifndef L7_QUEUE_H
 #define L7_QUEUE_H
 
@@ -12,6 +12,7 @@
 #define QUEUE_VERDICT_STRIDE 5
 #define QUEUE_PENDING 1024 /* verdicts that wait for a flush */
 #define QUEUE_PAYLOAD (256 * 1024) /* bytes of changed payloads that wait for a flush */
+#define QUEUE_LENGTH_MAX (1 << 24)
 #define QUEUE_COPY_MAX 65531 /* the most that one netlink attribute holds: 65535 - 4 */
 
 enum queue_meta {
@@ -64,7 +65,14 @@ struct queue {
 	uint32_t *ids;
 	uint8_t *answered;
 	uint32_t count;
-	uint32_t next;
+	uint32_t next; /* after the last one that was answered */
+	uint32_t first; /* the first that isn't */
+
+	/* Packets of earlier batches that wait for their verdict, oldest first: at `held` from `held_start` to `held_end`. */
+	uint32_t *held;
+	uint32_t held_capacity, held_start, held_end;
+	/* A packet may wait in the kernel that is not among them: no verdict may be given to more than one. */
+	bool uncertain;
 
 	uint64_t packets, verdict_count, batches, overruns, verdict_errors, malformed;
 };
@@ -75,6 +83,9 @@ void queue_receive(struct l7_poller *poller);
 void queue_send_pending(struct queue *queue);
 /* Adds one drop and sends it at the next queue_send_pending. */
 void queue_drop(struct queue *queue, uint32_t id);
+/* queue_held.c: what the handler left of the batch without a verdict; and that one of those has got it. */
+void queue_hold_rest(struct queue *queue);
+void queue_release_held(struct queue *queue, uint32_t id);
 /* queue_stats.c: whose port id holds queue `number` in this namespace; 0: nobody. */
 uint32_t queue_holder(uint32_t number, uint32_t *queue_dropped, uint32_t *user_dropped);
 /* queue.c */

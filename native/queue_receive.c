@@ -88,8 +88,12 @@ static bool parse(struct queue *queue, const uint8_t *message, size_t length, bo
 		goto malformed;
 	if (header->nlmsg_type == NLMSG_ERROR) {
 		error = NLMSG_DATA(header);
-		if (length >= NLMSG_LENGTH(sizeof(*error)) && error->error)
+		if (length >= NLMSG_LENGTH(sizeof(*error)) && error->error) {
 			queue->verdict_errors++;
+			/* ENOENT: that packet is gone. After any other error it may still be there. */
+			if (error->error != -ENOENT)
+				queue->uncertain = true;
+		}
 		return false;
 	}
 	if (header->nlmsg_type != ((NFNL_SUBSYS_QUEUE << 8) | NFQNL_MSG_PACKET) || length < at)
@@ -122,6 +126,7 @@ static bool parse(struct queue *queue, const uint8_t *message, size_t length, bo
 
 malformed:
 	queue->malformed++;
+	queue->uncertain = true;
 	return false;
 }
 
@@ -142,18 +147,19 @@ static void deliver(struct queue *queue)
 	napi_value count;
 	bool returned;
 
-	if (napi_open_handle_scope(env, &scope) != napi_ok)
+	if (napi_open_handle_scope(env, &scope) != napi_ok) {
+		queue->uncertain = true;
 		return;
-	memset(queue->answered, 0, queue->count);
-	queue->next = 0;
+	}
 	returned = napi_create_uint32(env, queue->count, &count) == napi_ok && l7_poller_call(&queue->poller, 1, &count);
 	if (queue->fd >= 0) {
 		if (returned)
 			queue_send_pending(queue);
 		else
 			drop_unanswered(queue);
+		queue_hold_rest(queue);
 	}
-	queue->count = 0;
+	queue->count = queue->next = queue->first = 0;
 	napi_close_handle_scope(env, scope);
 }
 
@@ -175,7 +181,8 @@ void queue_receive(struct l7_poller *poller)
 		if (got <= 0)
 			return;
 		queue->batches++;
-		queue->count = 0;
+		queue->count = queue->next = queue->first = 0;
+		memset(queue->answered, 0, (size_t)got);
 		for (int i = 0; i < got; i++) {
 			uint32_t *meta = queue->meta + queue->count * QUEUE_META_STRIDE;
 			bool truncated = queue->headers[i].msg_hdr.msg_flags & MSG_TRUNC;

@@ -26,13 +26,18 @@ static void transmit(struct queue *queue, size_t length)
 	/* No memory for one large message perhaps: one by one then. A verdict that can't be sent leaves its packet in the queue. */
 	for (size_t at = 0; at < length;) {
 		const struct nlmsghdr *header = (const void *)(queue->out + at);
-		if (send(queue->fd, header, header->nlmsg_len, 0) < 0)
+		bool run = header->nlmsg_type == ((NFNL_SUBSYS_QUEUE << 8) | NFQNL_MSG_VERDICT_BATCH);
+		/* A run would take the packet along whose verdict could not be sent. */
+		if ((run && queue->uncertain) || send(queue->fd, header, header->nlmsg_len, 0) < 0) {
 			queue->verdict_errors++;
+			queue->uncertain = true;
+		}
 		at += NLMSG_ALIGN(header->nlmsg_len);
 	}
 }
 
-static size_t encode(const struct queue *queue, uint8_t *out, uint32_t id, bool accept, const uint32_t *mark, const uint8_t *payload, size_t length)
+/* NFQNL_MSG_VERDICT, or NFQNL_MSG_VERDICT_BATCH: then it is the verdict of all packets that wait up to `id`. */
+static size_t encode(const struct queue *queue, uint8_t *out, uint16_t type, uint32_t id, bool accept, const uint32_t *mark, const uint8_t *payload, size_t length)
 {
 	struct {
 		struct nlmsghdr header;
@@ -42,7 +47,7 @@ static size_t encode(const struct queue *queue, uint8_t *out, uint32_t id, bool 
 		struct nlattr mark_header;
 		uint32_t mark;
 	} message = {
-		.header = { .nlmsg_type = (NFNL_SUBSYS_QUEUE << 8) | NFQNL_MSG_VERDICT, .nlmsg_flags = NLM_F_REQUEST },
+		.header = { .nlmsg_type = (NFNL_SUBSYS_QUEUE << 8) | type, .nlmsg_flags = NLM_F_REQUEST },
 		.family = { .nfgen_family = AF_UNSPEC, .version = NFNETLINK_V0, .res_id = htons((uint16_t)queue->number) },
 		.verdict_header = { .nla_len = NLA_HDRLEN + sizeof(struct nfqnl_msg_verdict_hdr), .nla_type = NFQA_VERDICT_HDR },
 		.verdict = { .verdict = htonl(accept ? NF_ACCEPT : NF_DROP), .id = htonl(id) },
@@ -74,9 +79,9 @@ static void mark_answered(struct queue *queue, uint32_t id)
 
 	if (queue->next < queue->count && queue->ids[queue->next] == id) {
 		queue->answered[queue->next++] = 1;
-		return;
+		goto answered;
 	}
-	/* Compared as a distance from the first, so that ids may wrap. A packet held from an earlier batch is not found. */
+	/* Compared as a distance from the first, so that ids may wrap. */
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
 		if (queue->ids[middle] - queue->ids[0] < id - queue->ids[0])
@@ -84,10 +89,35 @@ static void mark_answered(struct queue *queue, uint32_t id)
 		else
 			high = middle;
 	}
-	if (low < queue->count && queue->ids[low] == id) {
-		queue->answered[low] = 1;
-		queue->next = low + 1;
+	if (low == queue->count || queue->ids[low] != id) {
+		if (queue->held_start < queue->held_end)
+			queue_release_held(queue, id);
+		return;
 	}
+	queue->answered[low] = 1;
+	queue->next = low + 1;
+answered:
+	while (queue->first < queue->count && queue->answered[queue->first])
+		queue->first++;
+}
+
+/*
+ * How many of the `pending` records from `record` on one message can judge. The kernel takes a batch's verdict for every packet up to an id, so
+ * these must be the oldest packets that wait, all of them, in their order: nothing is held from before, and nothing older in this batch.
+ */
+static uint32_t run_length(const struct queue *queue, const uint32_t *record, uint32_t pending)
+{
+	uint32_t flags = record[VERDICT_FLAGS], mark = record[VERDICT_MARK], most = queue->count - queue->first, length = 0;
+
+	if (queue->uncertain || queue->held_start < queue->held_end || flags & VERDICT_HAS_PAYLOAD)
+		return 1;
+	if (pending < most)
+		most = pending;
+	for (; length < most; length++, record += QUEUE_VERDICT_STRIDE)
+		if (record[VERDICT_ID] != queue->ids[queue->first + length] || queue->answered[queue->first + length] || record[VERDICT_FLAGS] != flags ||
+		    (flags & VERDICT_HAS_MARK && record[VERDICT_MARK] != mark))
+			break;
+	return length ? length : 1;
 }
 
 void queue_send_pending(struct queue *queue)
@@ -97,11 +127,13 @@ void queue_send_pending(struct queue *queue)
 
 	if (pending > QUEUE_PENDING)
 		pending = QUEUE_PENDING;
-	for (uint32_t i = 0; i < pending; i++) {
+	for (uint32_t i = 0, run; i < pending; i += run) {
 		const uint32_t *record = queue->verdicts + i * QUEUE_VERDICT_STRIDE;
 		uint32_t flags = record[VERDICT_FLAGS], offset = record[VERDICT_OFFSET], size = record[VERDICT_LENGTH];
+		const uint32_t *mark = flags & VERDICT_HAS_MARK ? &record[VERDICT_MARK] : NULL;
 		const uint8_t *payload = NULL;
 
+		run = run_length(queue, record, pending - i);
 		/* JavaScript can write anything here: what doesn't fit is not a payload, and not an accept. */
 		if (flags & VERDICT_HAS_PAYLOAD) {
 			if (size <= QUEUE_COPY_MAX && offset <= QUEUE_PAYLOAD && size <= QUEUE_PAYLOAD - offset)
@@ -109,9 +141,14 @@ void queue_send_pending(struct queue *queue)
 			else
 				flags = 0;
 		}
-		length += encode(queue, queue->out + length, record[VERDICT_ID], flags & VERDICT_ACCEPT,
-				 flags & VERDICT_HAS_MARK ? &record[VERDICT_MARK] : NULL, payload, size);
-		mark_answered(queue, record[VERDICT_ID]);
+		if (run > 1)
+			length += encode(queue, queue->out + length, NFQNL_MSG_VERDICT_BATCH, queue->ids[queue->first + run - 1],
+					 flags & VERDICT_ACCEPT, mark, NULL, 0);
+		else
+			length += encode(queue, queue->out + length, NFQNL_MSG_VERDICT, record[VERDICT_ID], flags & VERDICT_ACCEPT, mark, payload,
+					 size);
+		for (uint32_t j = 0; j < run; j++)
+			mark_answered(queue, record[j * QUEUE_VERDICT_STRIDE + VERDICT_ID]);
 		if (length >= SEND_CHUNK) {
 			transmit(queue, length);
 			length = 0;

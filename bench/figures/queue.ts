@@ -45,8 +45,8 @@ export async function queue(options: BenchOptions): Promise<FigureResult> {
     return {
       title: "Every packet through NFQUEUE, accepted in JavaScript",
       how:
-        `64-byte UDP of 64 flows, each packet one skb, made by the kernel's XDP test run at the router's LAN interface, counted and dropped at the far end of its ` +
-        `WAN cable: nothing but the router is measured. Packets on one processor, user space on the others. No connection tracking. Offered at ` +
+        "64-byte UDP of 64 flows, each packet one skb, made by the kernel's XDP test run at the router's LAN interface, counted and ended at " +
+        "its WAN interface: nothing but the router is measured. Packets come in on one processor, user space has the others. No connection tracking. Offered at " +
         `${rates.slice(0, -1).map(short).join(", ")}/s and as fast as it goes, ${rounds} rounds of ${ms} ms in turns. ` +
         "Capacity: the best rate of delivery at any of them (median of its rounds).",
       rows: rowsOf(measured, systems, missing),

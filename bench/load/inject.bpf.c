@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
-/*
- * Both ends of `inject`: frames that the kernel's XDP test run hands to the stack as if they had come in through an interface, and a counter
- * that ends them where they leave.
- */
+/* Both ends of `inject`: frames that the kernel's XDP test run hands to the stack as if an interface had received them, and a counter that ends them. */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>

@@ -2,13 +2,13 @@
 /*
  * Small UDP packets through a router, without the cost of a sender, of a receiver and of the cables: what is left is the router's own work.
  *
- *   inject OBJECT INTERFACE SOURCE TARGET PORT NAMESPACE EXIT PACKETS_PER_SECOND MILLISECONDS STAMP
+ *   inject OBJECT ENTRY SOURCE TARGET PORT EXIT PACKETS_PER_SECOND MILLISECONDS STAMP
  *
  * Runs in the router's namespace. The kernel's XDP test run with live frames (Linux 5.18) makes 64-byte Ethernet frames and gives them to the
- * stack as if INTERFACE had received them, each one skb; what arrives at EXIT, an interface of NAMESPACE (a path), is counted and ends there.
- * Both ends are in OBJECT (inject.bpf.c). The whole run is one system call, as each call would cost the end of an RCU grace period, so between
- * packets it spins: it takes one processor at any rate. A sender that falls behind sends up to 5 ms of the missed packets in one go, 2,000 at most, and gives
- * up the rest, so `sent` says what was really offered.
+ * stack as if the interface ENTRY had received them, each one skb; what is sent through the interface EXIT is counted there and ends: a cable
+ * would bring it to a receiver whose work is done by the router's processor. Both ends are in OBJECT (inject.bpf.c). The whole run is one system
+ * call, as each call would cost the end of an RCU grace period, so between packets it spins: it takes one processor at any rate. A sender that
+ * falls behind sends up to 5 ms of the missed packets in one go, 2,000 at most, and gives up the rest, so `sent` says what was really offered.
  *
  * Prints {"sent":n,"received":n,"delivered":n,"seconds":s}: `delivered` of `received` came within those seconds, the rest were then
  * still on their way.
@@ -17,11 +17,9 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <net/if.h>
-#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -109,31 +107,22 @@ static int program(struct bpf_object *object, const char *name)
 	return bpf_program__fd(found);
 }
 
-/* `count` at EXIT. It goes with the namespace. */
-static void attach(int count, const char *namespace, const char *name)
+/* `count` where packets leave. It goes with the namespace. */
+static void attach(int count, const char *interface)
 {
-	DECLARE_LIBBPF_OPTS(bpf_tc_hook, hook, .attach_point = BPF_TC_INGRESS);
+	DECLARE_LIBBPF_OPTS(bpf_tc_hook, hook, .attach_point = BPF_TC_EGRESS, .ifindex = (int)if_nametoindex(interface));
 	DECLARE_LIBBPF_OPTS(bpf_tc_opts, options, .prog_fd = count, .handle = 1, .priority = 1, .flags = BPF_TC_F_REPLACE);
-	int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), there = open(namespace, O_RDONLY | O_CLOEXEC), error;
+	int error;
 
-	if (home < 0 || there < 0 || setns(there, CLONE_NEWNET))
-		fail("namespace %s", namespace);
-	hook.ifindex = (int)if_nametoindex(name);
 	if (!hook.ifindex)
-		fail("interface %s", name);
-	error = bpf_tc_hook_create(&hook); /* EEXIST: an earlier run did */
-	if (error == -EEXIST)
-		error = 0;
-	if (!error)
+		fail("interface %s", interface);
+	error = bpf_tc_hook_create(&hook);
+	if (!error || error == -EEXIST) /* an earlier run did */
 		error = bpf_tc_attach(&hook, &options);
 	if (error) {
 		errno = -error;
-		fail("TC program at %s", name);
+		fail("TC program at %s", interface);
 	}
-	if (setns(home, CLONE_NEWNET))
-		fail("setns");
-	close(there);
-	close(home);
 }
 
 static struct inject_state state_of(int map)
@@ -204,12 +193,12 @@ int main(int words_count, char **words)
 	uint64_t rate, ms;
 	int map;
 
-	if (words_count != 11)
-		fail("usage: inject OBJECT INTERFACE SOURCE TARGET PORT NAMESPACE EXIT PACKETS_PER_SECOND MILLISECONDS STAMP");
-	rate = number(words[8], 1, 100000000, "PACKETS_PER_SECOND");
-	ms = number(words[9], 1, 60000, "MILLISECONDS");
+	if (words_count != 10)
+		fail("usage: inject OBJECT ENTRY SOURCE TARGET PORT EXIT PACKETS_PER_SECOND MILLISECONDS STAMP");
+	rate = number(words[7], 1, 100000000, "PACKETS_PER_SECOND");
+	ms = number(words[8], 1, 60000, "MILLISECONDS");
 	make_frame(words[2], words[3], words[4], (uint16_t)number(words[5], 1, 65535, "PORT"),
-		   (uint32_t)number(words[10], 0, UINT32_MAX, "STAMP"));
+		   (uint32_t)number(words[9], 0, UINT32_MAX, "STAMP"));
 	stop_on_signals();
 	memcpy(plan.frame, frame, sizeof(plan.frame));
 	plan.rate = rate;
@@ -222,7 +211,7 @@ int main(int words_count, char **words)
 	    bpf_object__load(object))
 		fail("%s", words[1]);
 	map = bpf_map__fd(section(object, ".bss"));
-	attach(program(object, "count"), words[6], words[7]);
+	attach(program(object, "count"), words[6]);
 	run(program(object, "inject"), map, words[2], ms);
 	state = settled(map);
 	printf("{\"sent\":%llu,\"received\":%llu,\"delivered\":%llu,\"seconds\":%.4f}\n", state.sent, state.received, state.delivered,

@@ -265,6 +265,105 @@ describe("NFQUEUE, real packets", () => {
     `);
   });
 
+  test("a verdict is one packet's, not that of others that wait: nothing older is taken along, in the batch or from before", async () => {
+    await inChild(`
+      const socket = await listen(9001);
+      let batches = [], hold = [];
+      const queue = native.openQueue({ queue: 1 }, (count, meta) => {
+        const all = ids(count, meta);
+        batches.push(count);
+        for (const [i, id] of all.entries()) if (!hold.includes(i)) queue.verdict(id, "accept");
+        held.push(...all.filter((_, i) => hold.includes(i)));
+      });
+      const held = [];
+      const round = async (texts, holding) => {
+        [batches, hold, heard.length] = [[], holding, 0];
+        for (const text of texts) sender.send(udp(9001, text));
+        await until(() => batches.length > 0 && heard.length === texts.length - holding.length);
+        await sleep(20);
+        assert.deepEqual(batches, [texts.length]);
+        assert.deepEqual(heard, texts.filter((_, i) => !holding.includes(i)));
+        assert.equal(waiting(1), held.length);
+      };
+      await round(["a", "b", "c", "d"], []);
+      await round(["a", "b", "c", "d"], [1]);
+      await round(["e", "f", "g"], []);
+      queue.verdict(held.pop(), "accept");
+      queue.flush();
+      await until(() => heard.at(-1) === "b");
+      await round(["h", "i", "j"], [0]);
+      queue.verdict(held.pop(), "drop");
+      await round(["k", "l", "m"], [2]);
+      queue.verdict(held.pop(), "accept");
+      queue.flush();
+      await until(() => heard.at(-1) === "m");
+      assert.equal(queue.stats().verdictErrors, 0);
+      queue.close(); socket.close();
+    `);
+  });
+
+  test("any order and any mix of verdicts, marks, changed bytes and held packets: each packet gets its own verdict, once", async () => {
+    const before = ["0x30", "0x80000010", "0x0"].map(passed);
+    const said = await inChild(`
+      const socket = await listen(9001);
+      socket.setRecvBufferSize(1 << 24);
+      let seed = 0x2545f491;
+      const random = (below) => { seed ^= seed << 13; seed ^= seed >>> 17; seed ^= seed << 5; return (seed >>> 0) % below; };
+      const marks = [undefined, 0x30, 0x80000010];
+      const wanted = [], passes = [0, 0, 0], held = [];
+      let judged = 0, run = 0, kind = 0;
+      const changedBytes = (text) => {
+        const changed = udp(9001, text);
+        changed.writeUInt16BE(sum(changed.subarray(0, 20)), 10);
+        return changed;
+      };
+      const judge = (queue, { id, text }) => {
+        // Runs of one kind, as a gateway's verdicts are.
+        if (run-- <= 0) [run, kind] = [random(12), random(8)];
+        judged++;
+        if (kind < 2) return queue.verdict(id, "drop", kind ? 0x30 : undefined);
+        const mark = random(10) ? kind % 3 : random(3);
+        passes[mark]++;
+        const changed = random(6) === 0 || (mark === 1 && random(2) === 0);
+        wanted.push(changed ? "changed " + text : text);
+        queue.verdict(id, "accept", marks[mark], changed ? changedBytes("changed " + text) : undefined);
+      };
+      const queue = native.openQueue({ queue: 1, batch: 64 }, (count, meta, data) => {
+        const packets = Array.from({ length: count }, (_, i) => {
+          const at = i * META_STRIDE, from = meta[at + Meta.offset];
+          return { id: meta[at], text: Buffer.from(data.subarray(from + 28, from + meta[at + Meta.length])).toString() };
+        });
+        if (random(4) === 0) packets.reverse();
+        for (const packet of packets) random(60) ? judge(queue, packet) : held.push(packet);
+        while (held.length > 0 && random(3) === 0) judge(queue, held.splice(random(held.length), 1)[0]);
+        if (random(5) === 0) queue.flush();
+      });
+      const total = 6000;
+      for (let i = 0; i < total; ) {
+        for (let n = random(200) + 1; n > 0 && i < total; n--) sender.send(udp(9001, String(i++)));
+        await sleep(0);
+      }
+      await until(() => judged + held.length === total);
+      assert.ok(held.length > 0, "some are held at the end");
+      while (held.length > 0) judge(queue, held.splice(random(held.length), 1)[0]);
+      queue.flush();
+      await until(() => heard.length >= wanted.length);
+      await sleep(50);
+      assert.deepEqual(heard, wanted);
+      assert.equal(waiting(1), 0);
+      assert.equal(queue.stats().verdictErrors, 0);
+      assert.equal(queue.stats().verdicts, total);
+      queue.close(); socket.close();
+      console.log(JSON.stringify(passes));
+    `);
+    const [unmarked, ...marked] = JSON.parse(said.trim().split("\n").at(-1)!) as number[];
+    const after = ["0x30", "0x80000010", "0x0"].map(passed);
+    assert.deepEqual(
+      after.map((count, i) => count - before[i]!),
+      [...marked, unmarked],
+    );
+  });
+
   test("more verdicts and more changed bytes than the pending list holds: sent in between, none lost", async () => {
     await inChild(`
       const socket = await listen(9001);
