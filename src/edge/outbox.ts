@@ -13,8 +13,10 @@ export const outboxLimits = {
   onTheWay: 8,
   /** As many as the log writes (log.ts). */
   decisionsPerSecond: 1_000,
-  /** Milliseconds that a batch waits for more. */
-  wait: 5,
+  /** Milliseconds that a batch waits for more: each costs the main thread a wake-up. */
+  wait: 20,
+  /** The same if it says only how many decisions were beyond the limit. */
+  waitBeyond: 1_000,
 } as const;
 
 interface Batch {
@@ -32,6 +34,7 @@ export class Outbox {
   #second = 0;
   #inSecond = 0;
   #timer: NodeJS.Timeout | undefined;
+  #beyondTimer: NodeJS.Timeout | undefined;
 
   constructor(post: (news: News) => void) {
     this.#post = post;
@@ -49,7 +52,7 @@ export class Outbox {
       this.#add("decisions", { decision, by });
     } else {
       this.#next.beyond++;
-      this.#wait();
+      this.#beyondTimer ??= setTimeout(() => this.flush(), outboxLimits.waitBeyond);
     }
   }
 
@@ -70,7 +73,9 @@ export class Outbox {
   /** Send what is there, if there is room on the way. */
   flush(): void {
     clearTimeout(this.#timer);
+    clearTimeout(this.#beyondTimer);
     this.#timer = undefined;
+    this.#beyondTimer = undefined;
     if (isEmpty(this.#next) || this.#onTheWay >= outboxLimits.onTheWay) return;
     this.#onTheWay++;
     const batch = this.#next;
