@@ -137,8 +137,8 @@ export class QueueWorkers {
     );
     const failed = results.findIndex((result) => result.status === "rejected");
     if (failed < 0) return;
-    const { reason } = results[failed] as PromiseRejectedResult;
-    throw new Error(`the worker of queue ${this.#slots[failed]?.queue}`, { cause: reason });
+    const { reason: cause } = results[failed] as { readonly reason: unknown };
+    throw new Error(`the worker of queue ${this.#slots[failed]?.queue}`, { cause });
   }
 
   #start(slot: Slot, since: number | undefined): Promise<void> {
