@@ -174,24 +174,26 @@ static __always_inline bool decide_by_flow(struct __sk_buff *skb, const struct l
 }
 
 /* The longest CIDR around the destination. false: none speaks of this packet. */
-static __always_inline bool decide_by_cidr(const struct packet *p, struct decision *d)
+static __always_inline bool decide_by_cidr(const struct packet *p, const struct l7_policy *policy, struct decision *d)
 {
 	const struct l7_cidr *cidr;
 	__u64 range;
 
 	if (p->family == 4) {
-		struct l7_cidr4_key key = { .prefixlen = 32 + 32, .policy = p->key.policy };
-
-		*(__be32 *)key.addr = *(const __be32 *)&p->key.dst[12];
-		cidr = bpf_map_lookup_elem(&cidr4, &key);
+		cidr = find_cidr4(policy, bpf_ntohl(*(const __be32 *)&p->key.dst[12]));
+		/* Never written so by user space: closed. */
+		if (!cidr) {
+			say(d, L7_VERDICT_DENY, L7_REASON_NO_POLICY, 0);
+			return true;
+		}
 	} else {
 		struct l7_cidr6_key key = { .prefixlen = 32 + 128, .policy = p->key.policy };
 
 		__builtin_memcpy(key.addr, p->key.dst, 16);
 		cidr = bpf_map_lookup_elem(&cidr6, &key);
+		if (!cidr)
+			return false;
 	}
-	if (!cidr)
-		return false;
 	if (cidr->verdict == L7_VERDICT_ALLOW) {
 		say(d, L7_VERDICT_ALLOW, L7_REASON_ALLOW_CIDR, cidr->rule);
 		return true;
@@ -204,7 +206,7 @@ static __always_inline bool decide_by_cidr(const struct packet *p, struct decisi
 	/* A fragment's ports can't be trusted to be the reassembled packet's, so ranges don't speak of it. */
 	if (p->fragment)
 		return false;
-	range = port_range(cidr->ports, p);
+	range = cidr->ports ? port_range(cidr->ports, p) : 0;
 	if (range) {
 		__u32 rule = (__u32)range ? (__u32)range : cidr->rule;
 
@@ -317,7 +319,7 @@ __noinline int decide_anew(struct __sk_buff *skb, struct packet *p, struct decis
 		say(d, L7_VERDICT_DENY, L7_REASON_NO_POLICY, 0);
 		return 0;
 	}
-	if (!decide_by_cidr(p, d)) {
+	if (!decide_by_cidr(p, policy, d)) {
 		/* netfilter puts fragments together before the queue, so user space sees the whole packet. */
 		if (p->fragment)
 			say(d, L7_VERDICT_INSPECT, L7_REASON_INSPECT, 0);

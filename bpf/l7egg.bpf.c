@@ -3,7 +3,7 @@
  * The fast path. Six programs, one set of maps:
  *
  *   classify   TC ingress on each LAN interface: allows and pends by a mark, drops, or marks for user space
- *   output     socket filter for iptables OUTPUT (-m bpf): 1 = send this box's own packet to user space
+ *   output     socket filter for iptables (-m bpf). OUTPUT: 1 = send this box's own packet to user space; POSTROUTING: 1 = no gate, drop it
  *   gate       TC egress on eface: the last word; what carries no verdict is judged here or dropped
  *   watch      TC egress on LAN interfaces, TC ingress on eface for this box's own traffic: replies
  *   back       TC ingress on eface, for LANs: replies of flows that skip netfilter
@@ -142,8 +142,14 @@ static __always_inline bool is_own_upkeep(const struct packet *p)
 }
 
 /*
- * Called in OUTPUT, where this box's packet has no link-layer header yet. Decides only who climbs; all else passes here and meets the
- * gate, which counts, remembers and drops.
+ * Asked by the rules for this box's own packets, which have no link-layer header there, in two places. It counts and remembers nothing.
+ *
+ * OUTPUT: must user space see it? All else passes and meets the gate, which counts, remembers and drops.
+ *
+ * POSTROUTING, where the mark INSPECT says so (the rules lend it for the question) and the way out is known: does it leave by a device that has
+ * no gate, and would the gate drop it? A gate goes with its device, and one that is made anew under the name has none until somebody attaches
+ * it: in a moment, or after a kill -9 at the next start. `egress` knows devices by their number, so it doesn't know that one. Not decided in
+ * OUTPUT: a DNAT rule may yet take the packet elsewhere. Not by user space: then every denial would cost its time, also while the gate is there.
  */
 SEC("socket")
 int output(struct __sk_buff *skb)
@@ -152,16 +158,26 @@ int output(struct __sk_buff *skb)
 	const struct l7_config *cfg = get_config();
 	struct l7_interface iface;
 	struct decision d = {};
-	bool known;
+	__u32 out = skb->ifindex;
+	bool leaves, known;
 
 	if (!get_interface(0, &iface) || !cfg)
 		return 0;
+	leaves = get_mark(skb, cfg) == L7_VERDICT_INSPECT;
+	/* The gate has the last word; and what is forwarded is not this box's own, as for the gate. */
+	if (leaves && (bpf_map_lookup_elem(&egress, &out) || skb->ingress_ifindex))
+		return 0;
 	p.client_by = iface.client_by;
 	parse(skb, L7_HOOK_OUTPUT, 0, &p);
-	if (!p.family || is_own_upkeep(&p) || !policy_of(&iface, 0, p.key.src, &p.key.policy, &known))
+	/* Not readable: the gate would say malformed. */
+	if (!p.family)
+		return leaves;
+	if (is_own_upkeep(&p) || !policy_of(&iface, 0, p.key.src, &p.key.policy, &known))
 		return 0;
 	decide(skb, cfg, &p, &d);
-	return d.verdict == L7_VERDICT_INSPECT;
+	if (d.verdict == L7_VERDICT_INSPECT)
+		return !leaves || !cfg->fail_open;
+	return leaves && d.verdict == L7_VERDICT_DENY;
 }
 
 /*

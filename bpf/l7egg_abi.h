@@ -11,7 +11,7 @@
 #define L7EGG_ABI_H
 
 /* Changes with every incompatible change below; pinned maps of another version are never adopted. */
-#define L7_ABI_VERSION 1
+#define L7_ABI_VERSION 2
 
 /* Default sizes of the maps; user space overrides them before the object is loaded. */
 #define L7_MAX_CIDRS 131072
@@ -67,7 +67,7 @@ enum l7_reason {
 	L7_REASON_EXT_HEADER = 39, // IPv6 extension headers: too many, routing type 0, or unreadable
 	L7_REASON_MALFORMED = 40, // headers don't parse or contradict each other
 	L7_REASON_NOT_INSPECTED = 41, // reached the gate without the verdict it was sent to ask for (rules flushed?)
-	L7_REASON_NO_POLICY = 42, // interface is governed but its policy is missing
+	L7_REASON_NO_POLICY = 42, // interface is governed but its policy is missing or damaged
 	L7_REASON_NO_NAME = 43, // no name where one belongs (no SNI, no Host, not TLS or HTTP on a name port)
 	L7_REASON_NAME_DENIED = 44, // the name on the wire is in no rule
 	L7_REASON_NAME_IP_MISMATCH = 45, // the name is allowed, but this client did not learn this address for it
@@ -148,31 +148,44 @@ struct l7_source_key {
 struct l7_policy {
 	__u8 present; // 0: governed without a policy: everything is denied (L7_REASON_NO_POLICY)
 	__u8 verify; // enum l7_verify
-	__u8 pad[2];
+	__u8 cidr4_shift; // 32 less the bits of an IPv4 address that its index in `cidr4_index` is made of
+	__u8 pad;
 	__u32 name_ports; // port set: where a name on the wire belongs (defaults tcp 80,443,8080,8443, udp 443)
+	__u32 cidr4_index; // first of the policy's entries in `cidr4_index`
 };
 
 /*
- * Map `cidr4`, `cidr6` (LPM trie): key -> l7_cidr. prefixlen counts policy (32) and address.
- * User space has pushed shorter prefixes down, so the longest match alone decides: `ports` lists, most specific rule first,
- * which (protocol, port) is decided how. No range matches: L7_REASON_PORT if `strict`, else as if there were no entry.
+ * What the longest matching CIDR says. User space has pushed shorter prefixes down, so it alone decides: `ports` lists, most specific rule
+ * first, which (protocol, port) is decided how. No range matches: L7_REASON_PORT if `strict`, else as if there were no CIDR.
  */
-struct l7_cidr4_key {
-	__u32 prefixlen;
-	__u32 policy;
-	__u8 addr[4];
-};
-struct l7_cidr6_key {
-	__u32 prefixlen;
-	__u32 policy;
-	__u8 addr[16];
-};
 struct l7_cidr {
 	__u8 verdict; // ALLOW, DENY: for every protocol and port. NONE: ask `ports`
 	__u8 strict; // see above
 	__u8 pad[2];
 	__u32 rule; // rule of the verdict (ranges carry their own)
-	__u32 ports; // key in `port_sets`, used if verdict is NONE
+	__u32 ports; // key in `port_sets`, used if verdict is NONE; 0: nothing matches
+};
+
+/*
+ * Map `cidr4` (array): __u32 -> l7_cidr4. The CIDRs of each policy, flattened: sorted ranges that cover all addresses, each from `first` to
+ * before the next one's. Where no CIDR is, all of l7_cidr is 0.
+ * Map `cidr4_index` (array): l7_policy.cidr4_index + (address >> l7_policy.cidr4_shift) -> l7_cidr4_index: the ranges that these addresses
+ * are in. Both are as large as the rules need, and are written once, before the programs are attached.
+ */
+struct l7_cidr4 {
+	__u32 first; // host order
+	struct l7_cidr cidr;
+};
+struct l7_cidr4_index {
+	__u32 at; // key in `cidr4` of the range that begins at or before the first of these addresses
+	__u32 count; // ranges; at least 1
+};
+
+/* Map `cidr6` (LPM trie): l7_cidr6_key -> l7_cidr. prefixlen counts policy (32) and address. */
+struct l7_cidr6_key {
+	__u32 prefixlen;
+	__u32 policy;
+	__u8 addr[16];
 };
 
 /* Map `port_sets` (array): __u32 -> l7_port_set. Set 0 is empty. First range that matches decides. */

@@ -6,6 +6,7 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -76,6 +77,25 @@ static void lift_memory_limit(void)
 	setrlimit(RLIMIT_MEMLOCK, &unlimited);
 }
 
+/*
+ * The verifier gives up with EAGAIN as soon as a signal waits for the calling thread, and libbpf tries a program only a few times. A large one
+ * takes a third of a second: a profiler's SIGPROF or a shower of SIGCHLD would make the load fail. So signals wait until it is done; SIGKILL and
+ * SIGSTOP can't. Meanwhile the other threads still get what is sent to the whole process. libbpf doesn't call back into JavaScript, so nothing
+ * can leave between the two calls.
+ */
+static int load_undisturbed(struct bpf_object *bpf)
+{
+	sigset_t all, before;
+	int err, refused;
+
+	sigfillset(&all);
+	refused = pthread_sigmask(SIG_SETMASK, &all, &before);
+	err = bpf_object__load(bpf);
+	if (!refused)
+		pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return err;
+}
+
 /* loadObject(path, [name, maxEntries…], [name, map…]) */
 napi_value l7_load_object(napi_env env, napi_callback_info info)
 {
@@ -107,7 +127,7 @@ napi_value l7_load_object(napi_env env, napi_callback_info info)
 		bpf_object__close(bpf);
 		return NULL;
 	}
-	err = bpf_object__load(bpf);
+	err = load_undisturbed(bpf);
 	log = l7_log_end(env);
 	if (err) {
 		bpf_object__close(bpf);

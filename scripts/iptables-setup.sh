@@ -42,7 +42,9 @@
 #  - Several queues: the hash of --queue-balance is of both addresses in either order and (IPv4) the protocol (include/net/netfilter/nf_queue.h), so
 #    a flow's packets meet one listener, which holds its segments; ports play no part, so all flows between two hosts meet the same one.
 #  - Own egress: OUTPUT asks the same classifier, pinned as a socket filter (`-m bpf`). iptables-legacy opens that path again whenever anybody
-#    changes the table: take the rules down before the pin.
+#    changes the table: take the rules down before the pin. POSTROUTING asks it once more, about what nobody has decided: a device that has just
+#    come back under eface's name has no gate, and then this is the last place where a denied packet can be held. The mark INSPECT, which the packet
+#    carries only for that question, says which of the two is meant.
 #  - One table of one family changes in one step (iptables-restore --noflush). The jumps stand first in the built-in chains.
 set -euo pipefail
 # `su` without a dash leaves these out.
@@ -180,6 +182,10 @@ rules_mangle() {
     echo "-A $out -o $iface -p $proto -m $proto --dport 53 $not_allowed -j MARK --set-xmark $inspect/$mask"
     echo "-A $out -o $iface -p $proto -m $proto --dport 53 $is_inspect $first"
   done
+  # Undecided is NONE, or INSPECT where what went to another network's resolver was sent here after all. Either way the gate judges it itself.
+  echo "-A $post -o $eface -m mark --mark 0x0/$mask -j MARK --set-xmark $inspect/$mask"
+  echo "-A $post -o $eface $is_inspect -m bpf --object-pinned $pin_dir/$name/output -j DROP"
+  echo "-A $post -o $eface $is_inspect -j MARK --set-xmark 0x0/$mask"
 }
 
 rules_nat() {
@@ -194,7 +200,7 @@ rules_nat() {
 own_chains() {
   case $1 in
     raw) echo "$pre $own_dns" ;;
-    mangle) echo "$fwd $in $out" ;;
+    mangle) echo "$fwd $in $out $post" ;;
     nat) echo "$nat" ;;
   esac
 }
@@ -204,7 +210,7 @@ hook_of() {
     "$fwd") echo FORWARD ;;
     "$in") echo INPUT ;;
     "$out") echo OUTPUT ;;
-    "$nat") echo POSTROUTING ;;
+    "$nat" | "$post") echo POSTROUTING ;;
     "$pre") echo PREROUTING ;;
     "$own_dns") echo OUTPUT ;;
   esac
@@ -368,7 +374,11 @@ parse_options() {
       *) refuse "unknown option '$option' (--help lists them)" ;;
     esac
     case $option in
-      --lan) IFS=, read -r -a value <<<"$value" && lans+=("${value[@]}") ;;
+      --lan)
+        # An empty variable must not turn a LAN's rules into those of this box.
+        [ -n "$value" ] || refuse "--lan is empty"
+        IFS=, read -r -a value <<<"$value" && lans+=("${value[@]}")
+        ;;
       --eface) eface=$value ;;
       --iface) iface=$value ;;
       --queues) queues=$value ;;
@@ -385,7 +395,7 @@ parse_options() {
     value=''
   done
   [[ $name =~ ^[a-z0-9-]{1,15}$ ]] || refuse "bad instance name '$name': 1 to 15 of a-z, 0-9 and -"
-  fwd=L7EGG-FWD-$name in=L7EGG-IN-$name out=L7EGG-OUT-$name nat=L7EGG-NAT-$name pre=L7EGG-PRE-$name own_dns=L7EGG-DNS-$name
+  fwd=L7EGG-FWD-$name in=L7EGG-IN-$name out=L7EGG-OUT-$name post=L7EGG-POST-$name nat=L7EGG-NAT-$name pre=L7EGG-PRE-$name own_dns=L7EGG-DNS-$name
 }
 
 check_programs() {

@@ -1,5 +1,5 @@
 /**
- * Runs in the router's namespace: each path of the classifier under BPF_PROG_TEST_RUN, for tries and flow tables of growing size.
+ * Runs in the router's namespace: each path of the classifier under BPF_PROG_TEST_RUN, for CIDR and flow tables of growing size.
  * Prints one line of JSON: `Measured[]`.
  *
  *   run.ts INSTANCE OBJECT_OF_EMPTY_PROGRAM ROUNDS REPEAT CIDRS,... FLOWS,...
@@ -43,7 +43,7 @@ const counts = cidrText!.split(",").map(Number);
 for (const count of counts) {
   const datapath = build(count);
   try {
-    byTrie(datapath, count);
+    byCidr(datapath, count);
     if (count === counts.at(-1)) for (const flows of flowText!.split(",").map(Number)) byFlows(datapath, flows);
   } finally {
     datapath.close();
@@ -64,27 +64,27 @@ function build(count: number): TestDatapath {
   return datapath;
 }
 
-/** The paths that ask the tries; `count` CIDRs of each family are in them. */
-function byTrie(datapath: TestDatapath, count: number): void {
+/** The paths that ask the CIDR tables; `count` CIDRs of each family are in them. */
+function byCidr(datapath: TestDatapath, count: number): void {
   const some = <T>(list: readonly T[]) => list.filter((_, i) => i % Math.ceil(list.length / different) === 0);
   const inside4 = some(manyCidrs(count)).map(({ address }) => parseAddr(dotted(address))!);
   const inside6 = some(manyCidrs6(count)).map((cidr) => parseAddr(cidr.replace(/\/\d+$/, ""))!);
   const paths: Path[] = [path("empty TC program", [learned.v4], "none", { sport: port.empty, flags: TCP.ack })];
-  // No flow is stored for a packet amid a connection whose SYN was not seen: the flow is looked for, then the trie answers, each time.
+  // No flow is stored for a packet amid a connection whose SYN was not seen: the flow is looked for, then the CIDR table answers, each time.
   const amid = { sport: port.amid, flags: TCP.ack };
   const first = { sport: port.first, flags: TCP.syn };
   if (count > 0) {
     paths.push(
-      path("packet that the CIDR trie decides, IPv4", inside4, "allow", amid),
-      path("packet that the CIDR trie decides, IPv6", inside6, "allow", amid),
-      path("first packet of a connection to a CIDR: trie, route, new flow", inside4, "allow", first),
+      path("packet that a CIDR decides, IPv4", inside4, "allow", amid),
+      path("packet that a CIDR decides, IPv6", inside6, "allow", amid),
+      path("first packet of a connection to a CIDR: table, route, new flow", inside4, "allow", first),
     );
   }
   paths.push(
-    path("packet denied by a CIDR: trie, route, event", denied, "deny", amid),
-    path("SYN to an address that was not learned, denied: tries, names, route, event", unlearned, "deny", first),
-    path("SYN to a learned address: trie, names, route", [learned.v4], "pending", first),
-    path("packet to this box: trie, names, route", [toThisBox], "none", first),
+    path("packet denied by a CIDR: table, route, event", denied, "deny", amid),
+    path("SYN to an address that was not learned, denied: CIDRs, names, route, event", unlearned, "deny", first),
+    path("SYN to a learned address: CIDRs, names, route", [learned.v4], "pending", first),
+    path("packet to this box: CIDRs, names, route", [toThisBox], "none", first),
   );
   measure(datapath, paths, "CIDRs", count);
   if (count === counts.at(-1)) kernelHello(datapath, count);

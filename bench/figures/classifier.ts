@@ -9,7 +9,7 @@ import { median } from "../stats.js";
 
 interface Output {
   readonly cidrs: number;
-  readonly results: Readonly<Record<"empty" | "flowHit" | "lpmHit" | "firstPacket", readonly number[]>>;
+  readonly results: Readonly<Record<"empty" | "flowHit" | "cidrHit" | "firstPacket", readonly number[]>>;
 }
 
 export async function classifier(options: BenchOptions): Promise<FigureResult> {
@@ -27,7 +27,7 @@ export async function classifier(options: BenchOptions): Promise<FigureResult> {
       title: "Classifier (TC ingress of the LAN), nanoseconds a packet",
       how:
         `BPF_PROG_TEST_RUN, ${repeat} times on each of 64 destinations, ${rounds} rounds in turns; median. ` +
-        `${output.cidrs.toLocaleString("en")} CIDRs in the trie. Caches are warm: one packet again and again.`,
+        `${output.cidrs.toLocaleString("en")} CIDRs in the table. Caches are warm: one packet again and again.`,
       rows: rowsOf(output),
       raw: output,
     };
@@ -49,7 +49,7 @@ function rowsOf({ results }: Output): Row[] {
   };
   return [
     row("packet of a known flow", results.flowHit, 70),
-    row("packet that the CIDR trie decides", results.lpmHit, 110),
-    row("first packet: trie, route, new flow", results.firstPacket),
+    row("packet that a CIDR decides", results.cidrHit, 110),
+    row("first packet: CIDR, route, new flow", results.firstPacket),
   ];
 }

@@ -1,5 +1,5 @@
 /**
- * Runs in the router's namespace: the classifier under BPF_PROG_TEST_RUN, with 100,000 CIDRs in its trie and one packet at a time.
+ * Runs in the router's namespace: the classifier under BPF_PROG_TEST_RUN, with 100,000 CIDRs in its table and one packet at a time.
  * Prints one line of JSON: case → nanoseconds a packet, one number for each destination and round. bench/bpf/run.ts has all the other paths.
  *
  *   classifierRun.ts INSTANCE OBJECT_OF_EMPTY_PROGRAM ROUNDS REPEAT
@@ -28,9 +28,9 @@ const cases: Readonly<Record<string, () => number[]>> = {
     run(classify, 1_025, TCP.syn, "allow", 1);
     return run(classify, 1_025, TCP.ack, "allow");
   },
-  // No flow is stored for a packet amid a connection whose SYN was not seen: the flow is looked for, then the trie answers, every time.
-  lpmHit: () => run(classify, 1_026, TCP.ack, "allow"),
-  // The first packet of a connection: trie, route lookup, a new flow.
+  // No flow is stored for a packet amid a connection whose SYN was not seen: the flow is looked for, then the CIDR table answers, every time.
+  cidrHit: () => run(classify, 1_026, TCP.ack, "allow"),
+  // The first packet of a connection: CIDR, route lookup, a new flow.
   firstPacket: () => run(classify, 1_027, TCP.syn, "allow"),
 };
 

@@ -12,7 +12,7 @@ export const ebpf: Scenario = {
   name: "ebpf",
   title: "eBPF classifier, nanoseconds a packet",
   how:
-    "BPF_PROG_TEST_RUN of the gateway's own program and maps in a router's namespace, in turns with an empty program: each path with growing tries, " +
+    "BPF_PROG_TEST_RUN of the gateway's own program and maps in a router's namespace, in turns with an empty program: each path with growing CIDR tables, " +
     "known flows with a growing table. Caches are warm (one packet again and again) except where it says cold (one packet of each of 10,000 flows).",
   needs: "none",
   seconds: { full: 90, quick: 12 },

@@ -6,7 +6,7 @@
  * written in network order. Byte arrays must have exactly their length (RangeError else); arrays of records may be shorter, the rest is zeroed.
  */
 
-export const ABI_VERSION = 1;
+export const ABI_VERSION = 2;
 export const MAX_CIDRS = 131072;
 export const MAX_NAMES = 262144;
 export const MAX_BINDINGS = 262144;
@@ -121,7 +121,7 @@ export const Reason = {
   MALFORMED: 40,
   /** reached the gate without the verdict it was sent to ask for (rules flushed?) */
   NOT_INSPECTED: 41,
-  /** interface is governed but its policy is missing */
+  /** interface is governed but its policy is missing or damaged */
   NO_POLICY: 42,
   /** no name where one belongs (no SNI, no Host, not TLS or HTTP on a name port) */
   NO_NAME: 43,
@@ -242,7 +242,7 @@ const reasonDocs = new Map<number, string>([
   [39, "IPv6 extension headers: too many, routing type 0, or unreadable"],
   [40, "headers don't parse or contradict each other"],
   [41, "reached the gate without the verdict it was sent to ask for (rules flushed?)"],
-  [42, "interface is governed but its policy is missing"],
+  [42, "interface is governed but its policy is missing or damaged"],
   [43, "no name where one belongs (no SNI, no Host, not TLS or HTTP on a name port)"],
   [44, "the name on the wire is in no rule"],
   [45, "the name is allowed, but this client did not learn this address for it"],
@@ -527,102 +527,48 @@ export interface AbiPolicy {
   readonly present: number;
   /** enum l7_verify */
   readonly verify: number;
+  /** 32 less the bits of an IPv4 address that its index in `cidr4_index` is made of */
+  readonly cidr4Shift: number;
   /** port set: where a name on the wire belongs (defaults tcp 80,443,8080,8443, udp 443) */
   readonly namePorts: number;
+  /** first of the policy's entries in `cidr4_index` */
+  readonly cidr4Index: number;
 }
 
-export const POLICY_SIZE = 8;
+export const POLICY_SIZE = 12;
 /** Offset of each field in bytes. */
 export const PolicyOffset = {
   present: 0,
   verify: 1,
-  pad: 2,
+  cidr4Shift: 2,
+  pad: 3,
   namePorts: 4,
+  cidr4Index: 8,
 } as const;
 
-export function encodePolicy(value: AbiPolicy, target: Buffer = Buffer.alloc(8), offset = 0): Buffer {
-  target.fill(0, offset, offset + 8);
-  const at = view(target, offset, 8);
+export function encodePolicy(value: AbiPolicy, target: Buffer = Buffer.alloc(12), offset = 0): Buffer {
+  target.fill(0, offset, offset + 12);
+  const at = view(target, offset, 12);
   at.setUint8(0, value.present);
   at.setUint8(1, value.verify);
+  at.setUint8(2, value.cidr4Shift);
   at.setUint32(4, value.namePorts, true);
+  at.setUint32(8, value.cidr4Index, true);
   return target;
 }
 
 export function decodePolicy(source: Uint8Array, offset = 0): AbiPolicy {
-  const at = view(source, offset, 8);
+  const at = view(source, offset, 12);
   return {
     present: at.getUint8(0),
     verify: at.getUint8(1),
+    cidr4Shift: at.getUint8(2),
     namePorts: at.getUint32(4, true),
+    cidr4Index: at.getUint32(8, true),
   };
 }
 
-/** Map `cidr4`, `cidr6` (LPM trie): key -> l7_cidr. prefixlen counts policy (32) and address. User space has pushed shorter prefixes down, so the longest match alone decides: `ports` lists, most specific rule first, which (protocol, port) is decided how. No range matches: L7_REASON_PORT if `strict`, else as if there were no entry. */
-export interface AbiCidr4Key {
-  readonly prefixlen: number;
-  readonly policy: number;
-  readonly addr: Uint8Array;
-}
-
-export const CIDR4_KEY_SIZE = 12;
-/** Offset of each field in bytes. */
-export const Cidr4KeyOffset = {
-  prefixlen: 0,
-  policy: 4,
-  addr: 8,
-} as const;
-
-export function encodeCidr4Key(value: AbiCidr4Key, target: Buffer = Buffer.alloc(12), offset = 0): Buffer {
-  target.fill(0, offset, offset + 12);
-  const at = view(target, offset, 12);
-  at.setUint32(0, value.prefixlen, true);
-  at.setUint32(4, value.policy, true);
-  putBytes(target, offset + 8, 4, value.addr);
-  return target;
-}
-
-export function decodeCidr4Key(source: Uint8Array, offset = 0): AbiCidr4Key {
-  const at = view(source, offset, 12);
-  return {
-    prefixlen: at.getUint32(0, true),
-    policy: at.getUint32(4, true),
-    addr: getBytes(source, offset + 8, 4),
-  };
-}
-
-export interface AbiCidr6Key {
-  readonly prefixlen: number;
-  readonly policy: number;
-  readonly addr: Uint8Array;
-}
-
-export const CIDR6_KEY_SIZE = 24;
-/** Offset of each field in bytes. */
-export const Cidr6KeyOffset = {
-  prefixlen: 0,
-  policy: 4,
-  addr: 8,
-} as const;
-
-export function encodeCidr6Key(value: AbiCidr6Key, target: Buffer = Buffer.alloc(24), offset = 0): Buffer {
-  target.fill(0, offset, offset + 24);
-  const at = view(target, offset, 24);
-  at.setUint32(0, value.prefixlen, true);
-  at.setUint32(4, value.policy, true);
-  putBytes(target, offset + 8, 16, value.addr);
-  return target;
-}
-
-export function decodeCidr6Key(source: Uint8Array, offset = 0): AbiCidr6Key {
-  const at = view(source, offset, 24);
-  return {
-    prefixlen: at.getUint32(0, true),
-    policy: at.getUint32(4, true),
-    addr: getBytes(source, offset + 8, 16),
-  };
-}
-
+/** What the longest matching CIDR says. User space has pushed shorter prefixes down, so it alone decides: `ports` lists, most specific rule first, which (protocol, port) is decided how. No range matches: L7_REASON_PORT if `strict`, else as if there were no CIDR. */
 export interface AbiCidr {
   /** ALLOW, DENY: for every protocol and port. NONE: ask `ports` */
   readonly verdict: number;
@@ -630,7 +576,7 @@ export interface AbiCidr {
   readonly strict: number;
   /** rule of the verdict (ranges carry their own) */
   readonly rule: number;
-  /** key in `port_sets`, used if verdict is NONE */
+  /** key in `port_sets`, used if verdict is NONE; 0: nothing matches */
   readonly ports: number;
 }
 
@@ -661,6 +607,99 @@ export function decodeCidr(source: Uint8Array, offset = 0): AbiCidr {
     strict: at.getUint8(1),
     rule: at.getUint32(4, true),
     ports: at.getUint32(8, true),
+  };
+}
+
+/** Map `cidr4` (array): __u32 -> l7_cidr4. The CIDRs of each policy, flattened: sorted ranges that cover all addresses, each from `first` to before the next one's. Where no CIDR is, all of l7_cidr is 0. Map `cidr4_index` (array): l7_policy.cidr4_index + (address >> l7_policy.cidr4_shift) -> l7_cidr4_index: the ranges that these addresses are in. Both are as large as the rules need, and are written once, before the programs are attached. */
+export interface AbiCidr4 {
+  /** host order */
+  readonly first: number;
+  readonly cidr: AbiCidr;
+}
+
+export const CIDR4_SIZE = 16;
+/** Offset of each field in bytes. */
+export const Cidr4Offset = {
+  first: 0,
+  cidr: 4,
+} as const;
+
+export function encodeCidr4(value: AbiCidr4, target: Buffer = Buffer.alloc(16), offset = 0): Buffer {
+  target.fill(0, offset, offset + 16);
+  const at = view(target, offset, 16);
+  at.setUint32(0, value.first, true);
+  encodeCidr(value.cidr, target, offset + 4);
+  return target;
+}
+
+export function decodeCidr4(source: Uint8Array, offset = 0): AbiCidr4 {
+  const at = view(source, offset, 16);
+  return {
+    first: at.getUint32(0, true),
+    cidr: decodeCidr(source, offset + 4),
+  };
+}
+
+export interface AbiCidr4Index {
+  /** key in `cidr4` of the range that begins at or before the first of these addresses */
+  readonly at: number;
+  /** ranges; at least 1 */
+  readonly count: number;
+}
+
+export const CIDR4_INDEX_SIZE = 8;
+/** Offset of each field in bytes. */
+export const Cidr4IndexOffset = {
+  at: 0,
+  count: 4,
+} as const;
+
+export function encodeCidr4Index(value: AbiCidr4Index, target: Buffer = Buffer.alloc(8), offset = 0): Buffer {
+  target.fill(0, offset, offset + 8);
+  const at = view(target, offset, 8);
+  at.setUint32(0, value.at, true);
+  at.setUint32(4, value.count, true);
+  return target;
+}
+
+export function decodeCidr4Index(source: Uint8Array, offset = 0): AbiCidr4Index {
+  const at = view(source, offset, 8);
+  return {
+    at: at.getUint32(0, true),
+    count: at.getUint32(4, true),
+  };
+}
+
+/** Map `cidr6` (LPM trie): l7_cidr6_key -> l7_cidr. prefixlen counts policy (32) and address. */
+export interface AbiCidr6Key {
+  readonly prefixlen: number;
+  readonly policy: number;
+  readonly addr: Uint8Array;
+}
+
+export const CIDR6_KEY_SIZE = 24;
+/** Offset of each field in bytes. */
+export const Cidr6KeyOffset = {
+  prefixlen: 0,
+  policy: 4,
+  addr: 8,
+} as const;
+
+export function encodeCidr6Key(value: AbiCidr6Key, target: Buffer = Buffer.alloc(24), offset = 0): Buffer {
+  target.fill(0, offset, offset + 24);
+  const at = view(target, offset, 24);
+  at.setUint32(0, value.prefixlen, true);
+  at.setUint32(4, value.policy, true);
+  putBytes(target, offset + 8, 16, value.addr);
+  return target;
+}
+
+export function decodeCidr6Key(source: Uint8Array, offset = 0): AbiCidr6Key {
+  const at = view(source, offset, 24);
+  return {
+    prefixlen: at.getUint32(0, true),
+    policy: at.getUint32(4, true),
+    addr: getBytes(source, offset + 8, 16),
   };
 }
 

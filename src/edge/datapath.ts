@@ -30,7 +30,7 @@ import type { GovernedInterface } from "./clients.js";
 import type { FailMode, MarkBits, Sizes } from "./options.js";
 import type { InstancePaths } from "./paths.js";
 import { objectPath } from "./paths.js";
-import { fillTables, u32 } from "./tables.js";
+import { fillTables, layOut, u32, type Layout } from "./tables.js";
 
 export interface DatapathConfig {
   readonly instance: string;
@@ -70,7 +70,7 @@ export const flowIdle = {
 export const eventsPerSecond = 1000;
 
 const mapNames = [
-  "config", "interfaces", "egress", "sources", "policies", "cidr4", "cidr6", "port_sets",
+  "config", "interfaces", "egress", "sources", "policies", "cidr4_index", "cidr4", "cidr6", "port_sets",
   "names4", "names6", "bindings", "flows", "counters", "events",
 ] as const; // prettier-ignore
 export type MapName = (typeof mapNames)[number];
@@ -109,10 +109,11 @@ export class Datapath {
     this.adoptedFlows = before?.flows !== undefined;
     // Adopted flows that skip netfilter go on doing so until somebody has looked.
     this.#fast = before?.flows !== undefined && before.fast;
+    const layout = layOut(config.tables);
     const object = native.loadObject({
       path: config.object ?? objectPath,
       maxEntries: {
-        cidr4: sizes.cidrs,
+        ...layout.maxEntries,
         cidr6: sizes.cidrs,
         names4: sizes.names,
         names6: sizes.names,
@@ -132,7 +133,7 @@ export class Datapath {
       gate: object.program("gate"),
     };
     this.attachments = new Attachments(native, config.instance, config.paths.links, programs, config.attachMode);
-    this.#fill();
+    this.#fill(layout);
   }
 
   /** The new maps (and the OUTPUT classifier) take the places of the old ones' pins. */
@@ -229,11 +230,11 @@ export class Datapath {
     );
   }
 
-  #fill(): void {
-    const { policies, cidr4, cidr6, port_sets: portSets } = this.maps;
-    const { tables, interfaces, egress } = this.#config;
+  #fill(layout: Layout): void {
+    const { policies, cidr4_index: cidr4Index, cidr4, cidr6, port_sets: portSets } = this.maps;
+    const { interfaces, egress } = this.#config;
     this.#putConfig();
-    fillTables({ cidr4, cidr6, portSets, policies }, tables);
+    fillTables({ cidr4Index, cidr4, cidr6, portSets, policies }, layout);
     for (const one of interfaces) this.setInterface(one);
     for (const ifindex of egress) this.setEgress(ifindex);
   }

@@ -21,7 +21,7 @@ export interface MarkBits {
 }
 
 export interface Sizes {
-  /** Entries of cidr4 and of cidr6 each. */
+  /** CIDRs of each family: entries of cidr6, and what cidr4 is laid out from. */
   readonly cidrs: number;
   /** Entries of names4, of names6 and of bindings each. */
   readonly names: number;

@@ -1,4 +1,4 @@
-/** The networks that tries are filled with: as many as are wanted, good ones, none inside another, the same in every run. */
+/** The networks that CIDR tables are filled with: as many as are wanted, good ones, none inside another, the same in every run. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import test from "node:test";

@@ -9,6 +9,10 @@ import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import * as abi from "../../src/core/abi.generated.js";
 import { NameHasher } from "../../src/core/names/hash.js";
+import { addrFromBytes } from "../../src/core/net/address.js";
+import { sortCidrs } from "../../src/core/policy/cidr.js";
+import type { KernelCidr, KernelPolicy } from "../../src/core/policy/types.js";
+import { fillTables, layOut } from "../../src/edge/tables.js";
 import { native, type BpfMap, type BpfObject, type BpfProgram } from "../../src/native/index.js";
 import { address, address16, frame, type Frame } from "./packets.js";
 
@@ -82,6 +86,8 @@ export class Datapath {
   readonly #seen = new Set<number>();
   readonly #maps = new Map<string, BpfMap>();
   readonly #programs = new Map<string, BpfProgram>();
+  readonly #policies = new Map<number, KernelPolicy>();
+  readonly #cidrs4 = new Map<string, KernelCidr>();
   #config: abi.AbiConfig = {
     markMask: MARK_MASK,
     markShift: MARK_SHIFT,
@@ -100,7 +106,10 @@ export class Datapath {
     this.object = native.loadObject({
       // L7EGG_BPF_OBJECT: another build of it, e.g. one that was broken on purpose to see these tests fail.
       path: process.env["L7EGG_BPF_OBJECT"] ?? fileURLToPath(new URL("../../build/l7egg.bpf.o", import.meta.url)),
-      maxEntries: { names4: 64, names6: 64, bindings: 64, flows: 1024, cidr4: 64, cidr6: 64, ...maxEntries },
+      maxEntries: {
+        ...{ names4: 64, names6: 64, bindings: 64, flows: 1024, cidr4: 256, cidr4_index: 1024, cidr6: 64 },
+        ...maxEntries,
+      },
     });
     this.config({});
     this.put("egress", u32(router.wan0.ifindex), u32(1));
@@ -160,21 +169,40 @@ export class Datapath {
   }
 
   policy(id: number, verify: number, namePorts = 0): void {
-    this.put("policies", u32(id), abi.encodePolicy({ present: 1, verify, namePorts }));
+    this.#policies.set(id, { id, verify: verifyNames[verify]!, namePorts });
+    this.#layOut();
   }
 
   noPolicy(id: number): void {
-    this.put("policies", u32(id), abi.encodePolicy({ present: 0, verify: 0, namePorts: 0 }));
+    this.#policies.delete(id);
+    this.put("policies", u32(id), Buffer.alloc(abi.POLICY_SIZE));
   }
 
   cidr(policy: number, network: string, length: number, value: Partial<abi.AbiCidr>): void {
     const addr = address(network);
     const full = { verdict: abi.Verdict.ALLOW, strict: 0, rule: 0, ports: 0, ...value };
     if (addr.length === 4) {
-      this.put("cidr4", abi.encodeCidr4Key({ prefixlen: 32 + length, policy, addr }), abi.encodeCidr(full));
+      const cidr = { policy, addr: addrFromBytes(addr, 0, 4), length };
+      const { rule, ports } = full;
+      const said = { verdict: cidrVerdicts[full.verdict]!, strict: full.strict === 1, rule, ports };
+      this.#cidrs4.set(`${policy} ${network}/${length}`, { ...cidr, ...said });
+      this.#layOut();
     } else {
       this.put("cidr6", abi.encodeCidr6Key({ prefixlen: 32 + length, policy, addr }), abi.encodeCidr(full));
     }
+  }
+
+  /** As the gateway writes policies and IPv4 CIDRs, all anew each time that a test adds one. */
+  #layOut(): void {
+    const tables = {
+      portSets: [],
+      cidrs: sortCidrs([...this.#cidrs4.values()]),
+      policies: [...this.#policies.values()],
+    };
+    const [cidr4Index, cidr4, cidr6, portSets, policies] = (
+      ["cidr4_index", "cidr4", "cidr6", "port_sets", "policies"] as const
+    ).map((name) => this.map(name)) as [BpfMap, BpfMap, BpfMap, BpfMap, BpfMap];
+    fillTables({ cidr4Index, cidr4, cidr6, portSets, policies }, layOut(tables));
   }
 
   portSet(id: number, ranges: readonly abi.AbiPortRange[]): void {
@@ -298,6 +326,17 @@ export class Datapath {
     });
   }
 }
+
+const verifyNames: Readonly<Record<number, KernelPolicy["verify"]>> = {
+  [abi.Verify.DNS]: "dns",
+  [abi.Verify.SNI]: "sni",
+  [abi.Verify.BOTH]: "both",
+};
+const cidrVerdicts: Readonly<Record<number, KernelCidr["verdict"]>> = {
+  [abi.Verdict.ALLOW]: "allow",
+  [abi.Verdict.DENY]: "deny",
+  [abi.Verdict.NONE]: "ports",
+};
 
 export const TC_ACT_SHOT = 2;
 /** TC_ACT_UNSPEC = TCX_NEXT = -1. */

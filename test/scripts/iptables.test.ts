@@ -217,6 +217,7 @@ for (const kind of ["nft", "legacy"] as const) {
         const expected = [
           "-A INPUT -j L7EGG-IN-own",
           "-A OUTPUT -j L7EGG-OUT-own",
+          "-A POSTROUTING -j L7EGG-POST-own",
           "-A L7EGG-IN-own -i lan0 -p udp -m udp --sport 53 -j NFQUEUE --queue-num 0",
           "-A L7EGG-IN-own -i lan0 -p tcp -m tcp --sport 53 -j NFQUEUE --queue-num 0",
           "-A L7EGG-OUT-own -o wan0 -m conntrack --ctstate ESTABLISHED --ctdir REPLY -j MARK --set-xmark 0x30/0x30",
@@ -227,6 +228,10 @@ for (const kind of ["nft", "legacy"] as const) {
             `-A L7EGG-OUT-own -o lan0 -p ${proto} -m ${proto} --dport 53 -m mark ! --mark 0x30/0x30 -j MARK --set-xmark 0x10/0x30`,
             `-A L7EGG-OUT-own -o lan0 -p ${proto} -m ${proto} --dport 53 -m mark --mark 0x10/0x30 -j NFQUEUE --queue-num 0`,
           ]),
+          // The mark is lent for the question: is there a gate?
+          "-A L7EGG-POST-own -o wan0 -m mark --mark 0x0/0x30 -j MARK --set-xmark 0x10/0x30",
+          `-A L7EGG-POST-own -o wan0 -m mark --mark 0x10/0x30 -m bpf --object-pinned ${pins}/own/output -j DROP`,
+          "-A L7EGG-POST-own -o wan0 -m mark --mark 0x10/0x30 -j MARK --set-xmark 0x0/0x30",
         ];
         assert.deepEqual(rulesOf(kind, "", "mangle"), expected);
         assert.deepEqual(
@@ -247,7 +252,7 @@ for (const kind of ["nft", "legacy"] as const) {
         );
         // A LAN and the box itself under one instance.
         up("--lan", "lan0", "--own", "--eface", "wan0", "--name", "own", "--pin-dir", pins);
-        assert.equal(rulesOf(kind, "", "mangle").filter((line) => line.startsWith("-A L7EGG")).length, 14 + 5);
+        assert.equal(rulesOf(kind, "", "mangle").filter((line) => line.startsWith("-A L7EGG")).length, 14 + 8);
         rmSync(pins, { recursive: true });
         assertOk(setup("down", "--name", "own"));
         assert.deepEqual(rulesOf(kind, "", "mangle"), []);
@@ -302,6 +307,7 @@ for (const kind of ["nft", "legacy"] as const) {
         [["start"], /unknown command 'start'/],
         [["up"], /--eface is missing/],
         [["up", "--lan", "lan0"], /--eface is missing/],
+        [["up", "--lan", "", "--eface", "wan0"], /--lan is empty/],
         [["up", "--lan", "lan9", "--eface", "wan0"], /--lan lan9: there is no such interface/],
         [["up", "--lan", "lan+", "--eface", "wan0"], /--lan lan\+: there is no such interface/],
         [["up", "--lan", "la.0", "--eface", "wan0"], /--lan la\.0: there is no such interface/],

@@ -54,7 +54,7 @@ export interface PolicyExplanation {
   readonly verify: Verify;
   /** Port limit of the allow rules; empty: everywhere. */
   readonly ports: readonly string[];
-  /** The entry of the kernel's CIDR trie that contains the address; null: none, or the question is a name. */
+  /** The entry of the kernel's CIDR tables that contains the address; null: none, or the question is a name. */
   readonly network: NetworkExplanation | null;
   /** Every name rule that matches the name asked for, most specific first: the first one counts. */
   readonly nameRules: readonly RuleRef[];

@@ -1,5 +1,5 @@
 /**
- * From CIDR rules that contain each other to entries that stand alone. The kernel's trie answers with the longest prefix
+ * From CIDR rules that contain each other to entries that stand alone. The kernel answers with the longest prefix
  * and nothing else, so what the wider rules say of other ports must be in the narrow entry, too.
  *
  * What a policy means: the rules that contain the address speak in turn, the longest prefix first; of equal prefixes deny before

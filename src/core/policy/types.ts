@@ -59,6 +59,7 @@ export interface Rule {
 /** Contents of the maps, ready to be written; `port_sets` numbers are local to one policy set. */
 export interface KernelTables {
   readonly portSets: readonly (readonly KernelPortRange[])[];
+  /** Of each policy in the order of compareCidrs, no prefix twice. */
   readonly cidrs: readonly KernelCidr[];
   readonly policies: readonly KernelPolicy[];
 }
@@ -102,7 +103,7 @@ export interface Policy {
   readonly spec: PolicySpec;
   /** `name` in normal form. undefined: no rule allows it. */
   matchName(name: string): NameDecision | undefined;
-  /** The same answer as the kernel's LPM tries give. */
+  /** The same answer as the kernel's CIDR tables give. */
   decideAddress(addr: Addr, proto: number, port: number): AddressDecision;
   /** Does the rule's port set let (proto, port) through? */
   portAllowed(ports: number, proto: number, port: number): boolean;
