@@ -33,7 +33,7 @@ import { KernelMaps } from "./kernelMaps.js";
 import { governedInterfaces, wantedAttachments } from "./layout.js";
 import type { Log } from "./log.js";
 import type { Plan } from "./preflight.js";
-import { QueueWorkers, withoutTexts } from "./queueWorkers.js";
+import { QueueWorkers } from "./queueWorkers.js";
 import { rateLimited } from "./rateLimited.js";
 import { Reattacher } from "./reattacher.js";
 import { Runner } from "./runner.js";
@@ -209,7 +209,7 @@ async function build(
   const workers = await QueueWorkers.start({
     queues: Array.from({ length: last - first }, (_, i) => first + 1 + i),
     setup: {
-      specs: [withoutTexts(spec)],
+      specs: [spec],
       limits: defaultLimits,
       maps: { names4: names4.fd, names6: names6.fd, bindings: bindings.fd, flows: flows.fd },
       hashSeed: datapath.hashSeed,

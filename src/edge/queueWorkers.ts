@@ -146,7 +146,14 @@ export class QueueWorkers {
     const { queue, reasons } = slot;
     const begin = async () => {
       slot.thread = await WorkerThread.start(
-        { ...setup, queue, reasons, since, interfaces: [...interfaces.values()] },
+        {
+          ...setup,
+          specs: setup.specs.map(withoutTexts),
+          queue,
+          reasons,
+          since,
+          interfaces: [...interfaces.values()],
+        },
         { news: (news) => this.#news(news), died: (cause) => this.#died(slot, cause) },
       );
       // They may have changed while it began.
@@ -196,6 +203,6 @@ export class QueueWorkers {
 }
 
 /** As a worker needs them: what rules are called is for the log. */
-export function withoutTexts(spec: PolicySpec): PolicySpec {
+function withoutTexts(spec: PolicySpec): PolicySpec {
   return { ...spec, rules: spec.rules.map((rule) => ({ ...rule, text: "" })) };
 }

@@ -162,3 +162,26 @@ test("interfaces that come are known from then on; those that nobody told of are
     { in: inside },
   );
 });
+
+test("one of several queues is taken: said so, and none of the threads stays", async () => {
+  await succeeds(
+    `${setUp}
+    const { QueueWorkers } = await import(${url("src/edge/queueWorkers.ts")});
+    const { readdirSync } = await import("node:fs");
+    const threads = () => readdirSync("/proc/self/task").length;
+    const log = { decision() {}, beyond() {}, error: (fields, message) => assert.fail(message) };
+    const options = (queues) => ({ queues, setup: setup(), interfaces: new Map(), engine: { learnedAt: () => undefined }, log, learned() {}, gaveUp: (error) => { throw error; } });
+    const before = threads();
+    const taken = native.openQueue({ queue: 6 }, () => {});
+    await assert.rejects(QueueWorkers.start(options([5, 6, 7])), { name: "UsageError", message: /^--queue: a queue has just been taken by another process: .*EBUSY/ });
+    taken.close();
+    await until("the threads to end", () => threads() <= before);
+    const workers = await QueueWorkers.start(options([5, 6, 7]));
+    assert.deepEqual((await workers.status()).map((one) => [one.queue, one.state, one.restarts]), [[5, "running", 0], [6, "running", 0], [7, "running", 0]]);
+    await workers.stop();
+    await workers.close();
+    assert.deepEqual((await QueueWorkers.start(options([]))).reasons(), [], "one queue: no thread at all");
+    `,
+    { in: inside },
+  );
+});
