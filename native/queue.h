@@ -74,6 +74,7 @@ struct queue {
 	/* A packet may wait in the kernel that is not among them: no verdict may be given to more than one. */
 	bool uncertain;
 
+	uint64_t last_turn; /* CLOCK_MONOTONIC ns of when packets were last read */
 	uint64_t packets, verdict_count, batches, overruns, verdict_errors, malformed;
 };
 

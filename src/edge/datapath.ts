@@ -151,6 +151,7 @@ export class Datapath {
 
   attach(wanted: readonly Attachment[]): void {
     this.attachments.adopt(wanted);
+    for (const ifindex of this.#config.egress) this.setEgress(ifindex);
     writeWord(this.#config.paths.policy, this.#config.policyHash);
   }
 
@@ -232,11 +233,13 @@ export class Datapath {
 
   #fill(layout: Layout): void {
     const { policies, cidr4_index: cidr4Index, cidr4, cidr6, port_sets: portSets } = this.maps;
-    const { interfaces, egress } = this.#config;
+    const { interfaces, egress, own } = this.#config;
     this.#putConfig();
     fillTables({ cidr4Index, cidr4, cidr6, portSets, policies }, layout);
     for (const one of interfaces) this.setInterface(one);
-    for (const ifindex of egress) this.setEgress(ifindex);
+    // To `output` a device in `egress` has its gate, so own egress has it there only once it is attached: the rules come before the gate, and a device
+    // made anew after a kill -9 would be open in between. To `classify` it is a way out, which it must know before it is attached itself.
+    if (!own) for (const ifindex of egress) this.setEgress(ifindex);
   }
 }
 

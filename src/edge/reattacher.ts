@@ -2,7 +2,7 @@
  * Interfaces come and go: a container's veth, a PPP line, a USB card. What the gateway wants is a name; where it hangs is a number.
  * On any change of links the wanted state is compared with the one that is, and a name that has a new number gets its programs anew.
  * Until then, some milliseconds after it appeared, a new interface has no programs; the iptables rules, which know it by name, send what leaves
- * a LAN by eface to user space. This box's own egress has nothing in that moment: whoever makes eface anew should bring it up only then.
+ * a LAN by eface to user space, and hold back what this box may not send.
  */
 import type { GovernedInterface } from "./clients.js";
 import type { Datapath } from "./datapath.js";
@@ -95,15 +95,15 @@ export class Reattacher {
 
   #enter(link: Link): void {
     const { plan, datapath, interfaces, changed } = this.#options;
-    if (link.name === plan.options.eface) {
-      datapath.setEgress(link.index);
-    } else {
+    if (link.name !== plan.options.eface) {
       const governed = governedLan(link, plan.spec.id);
       interfaces.set(link.index, governed);
       changed();
       datapath.setInterface(governed);
     }
     for (const one of this.#attachmentsOf(link)) datapath.attachments.attach(one);
+    // After its gate: `output` takes it for the sign that there is one.
+    if (link.name === plan.options.eface) datapath.setEgress(link.index);
   }
 
   #leave(link: Link): void {

@@ -139,9 +139,21 @@ describe("own egress: eface comes back", () => {
     renewEface(s);
     await holds(s, established);
     assert.ok((await droppedByRules(s)) > 0);
+    let starting = true;
+    let asked = 0;
+    const knocking = Array.from({ length: 8 }, async () => {
+      for (; starting; asked++) {
+        const got = await s.agent.call("udp", { address: written[0] as string, port: 7, timeoutMs: 60 });
+        assert.notEqual(got.outcome, "reply", "between the rules and the gate");
+      }
+    });
     s.gateway = await Gateway.start(s.lab, s.gateway.options);
+    starting = false;
+    await Promise.all(knocking);
+    assert.ok(asked > 50);
+    const dropped = await droppedByRules(s);
     await governs(s);
-    assert.equal(await droppedByRules(s), 0);
+    assert.equal(await droppedByRules(s), dropped);
   });
 });
 

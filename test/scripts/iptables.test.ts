@@ -243,7 +243,7 @@ for (const kind of ["nft", "legacy"] as const) {
         up("--eface", "wan0", "--name", "own", "--pin-dir", pins, "--queues", "0:1");
         const asked = `-m mark ! --mark 0x30/0x30 -m bpf --object-pinned ${pins}/own/output -j NFQUEUE --queue-num`;
         assert.deepEqual(
-          rulesOf(kind, "", "mangle").filter((line) => line.includes("/own/output")),
+          rulesOf(kind, "", "mangle").filter((line) => /\/own\/output -j NFQUEUE/.test(line)),
           [
             `-A L7EGG-OUT-own -o wan0 -p udp -m udp --dport 53 ${asked} 0`,
             `-A L7EGG-OUT-own -o wan0 -p tcp -m tcp --dport 53 ${asked} 0`,
