@@ -229,7 +229,7 @@ describe("a worker dies", () => {
     assert.equal(lines.length, 2);
   });
 
-  it("amid a hello: its connection is denied, also if the whole of an allowed one comes then", async () => {
+  it("amid a hello: its connection is denied, whatever comes then", async () => {
     // Bytes that the dead one let through are the server's already, and the next one doesn't know them.
     const id = await agent.call("hold", { address: v4, port: 443 });
     const bytes = hello(www);
