@@ -209,6 +209,8 @@ describe("a worker dies", () => {
       },
       20_000,
     );
+    // What is opened in the second of a death counts as opened before it.
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
   };
 
   it("by an exception, out of memory: one line each, and the next one judges", async () => {
@@ -285,6 +287,8 @@ describe("a worker dies, fail mode open", () => {
       () => /the worker of queue 1 died: on purpose; what climbs there passes until/.test(s.gateway.daemon.stdout),
     );
     await until("its restart", async () => (await statusOf(s.gateway)).queues[1]?.state === "running");
+    // What is opened in the second of a death counts as opened before it.
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
     assert.equal((await dig(s.client, www)).status, "NOERROR");
     await fails(s, "tcp", server(10).v4, 80, { reason: "name-denied" }, request("www.denied.example"));
   });
