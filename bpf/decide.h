@@ -15,7 +15,6 @@ struct decision {
 	__u32 rule;
 	__u8 verdict; // enum l7_verdict
 	__u8 reason; // enum l7_reason
-	__u8 from_flow; // 1: a cached flow said so, which was asked for its route at its start
 	__u8 new_flow; // 1: worth caching
 	__u8 opens; // 1: a SYN that passes; where its stream begins must be remembered
 	__u8 by_hello; // 1: the first payload was read and allowed here
@@ -84,12 +83,13 @@ __noinline int judge_hello(struct __sk_buff *skb, struct packet *p, struct decis
 		return 0;
 	if (!is_plain_segment(skb, p) || !read_hello(skb, p->transport + p->tcp_header, p->payload))
 		return 0;
+	/* First: its loops are then verified once, not once for each kind of client and family. */
+	hash_name(s, cfg->hash_seed, hash);
+	__builtin_memcpy(key.name_hash, hash, 16);
 	key.policy = p->key.policy;
 	if (!client_of(skb, p, key.client))
 		return 0;
-	__builtin_memcpy(key.addr, p->key.dst, 16);
-	hash_name(s, cfg->hash_seed, hash);
-	__builtin_memcpy(key.name_hash, hash, 16);
+	copy_destination(key.addr, p);
 	binding = bpf_map_lookup_elem(&bindings, &key);
 	if (!binding || bpf_ktime_get_ns() >= binding->expires_ns)
 		return 0;
@@ -107,7 +107,7 @@ static __always_inline bool is_settled(const struct l7_flow *flow, const struct 
 {
 	if (flow->verdict != L7_VERDICT_ALLOW)
 		return false;
-	if (!is_tcp(p) || !p->payload || (flow->flags & L7_FLOW_FINAL))
+	if ((flow->flags & L7_FLOW_FINAL) || !is_tcp(p) || !p->payload)
 		return true;
 	return (__s32)(p->seq - flow->judged_end) >= 0;
 }
@@ -132,45 +132,56 @@ static __always_inline void decide_first_bytes(struct __sk_buff *skb, struct l7_
 	say(d, L7_VERDICT_INSPECT, L7_REASON_INSPECT, flow->rule);
 }
 
+/* The flow of a packet if its cached verdict counts; `now` is set. 0: there is none, or none that counts. */
+static __always_inline struct l7_flow *live_flow(const struct l7_config *cfg, const struct packet *p, __u64 *now)
+{
+	struct l7_flow *flow;
+	__u64 idle;
+
+	/* A new connection is judged anew, whatever an earlier one on the same ports was. */
+	if (!p->has_flow || is_syn(p))
+		return 0;
+	flow = find_flow(p);
+	if (!flow || flow->generation != cfg->generation)
+		return 0;
+	idle = is_tcp(p) ? cfg->flow_idle_tcp_ns : cfg->flow_idle_other_ns;
+	if (flow->verdict == L7_VERDICT_DENY)
+		idle = cfg->flow_idle_deny_ns;
+	*now = coarse_now();
+	/* User space writes exact times, so `last_seen` may lie ahead: no age. */
+	if (!idle || (__s64)(*now - flow->last_seen_ns) >= (__s64)idle)
+		return 0;
+	return flow;
+}
+
 /*
- * A cached verdict. false: there is none that counts. The packet is counted in the flow, by plain additions, because the packets
- * of one flow and direction come by one CPU at a time (receive queues and the socket's lock see to that), and where they don't a lost count
- * costs nobody anything, while two locked additions cost each packet some 10 ns.
+ * Count a packet in its flow, by plain additions, because the packets of one flow and direction come by one CPU at a time (receive queues and
+ * the socket's lock see to that), and where they don't a lost count costs nobody anything, while two locked additions cost each packet
+ * some 10 ns.
  */
-static __always_inline bool decide_by_flow(struct __sk_buff *skb, const struct l7_config *cfg, struct packet *p,
+static __always_inline void touch(struct l7_flow *flow, const struct packet *p, __u64 now)
+{
+	flow->last_seen_ns = now;
+	flow->packets++;
+	flow->bytes += p->wire_len;
+}
+
+/* By the cached verdict of a live flow; the packet is counted in it. */
+static __always_inline void decide_by_flow(struct __sk_buff *skb, struct l7_flow *flow, __u64 now, struct packet *p,
 					   struct decision *d)
 {
-	struct l7_flow *flow = bpf_map_lookup_elem(&flows, &p->key);
-	__u64 now, age, idle;
-
-	if (!flow || flow->generation != cfg->generation)
-		return false;
-	/* User space writes exact times, so `last_seen` may lie ahead. */
-	now = coarse_now();
-	age = now > flow->last_seen_ns ? now - flow->last_seen_ns : 0;
-	idle = flow->verdict == L7_VERDICT_DENY ? cfg->flow_idle_deny : is_tcp(p) ? cfg->flow_idle_tcp : cfg->flow_idle_other;
-	if (age >= idle * NS_PER_SECOND)
-		return false;
-	d->from_flow = 1;
 	d->fast = (flow->flags & L7_FLOW_FAST) != 0;
-	if (flow->verdict == L7_VERDICT_DENY) {
+	if (flow->verdict == L7_VERDICT_DENY)
 		say(d, L7_VERDICT_DENY, flow->reason, flow->rule);
-	} else if (is_settled(flow, p)) {
+	else if (is_settled(flow, p))
 		say(d, L7_VERDICT_ALLOW, L7_REASON_ALLOW_FLOW, flow->rule);
-	} else if (!p->payload) {
+	else if (!p->payload)
 		say(d, L7_VERDICT_PENDING, L7_REASON_PENDING, 0);
-	} else {
+	else
 		decide_first_bytes(skb, flow, p, d);
-		if (d->verdict == L7_VERDICT_INSPECT)
-			return true;
-	}
-	/* OUTPUT only asks; the packet is counted when it comes to the gate. */
-	if (p->hook != L7_HOOK_OUTPUT) {
-		flow->last_seen_ns = now;
-		flow->packets++;
-		flow->bytes += p->wire_len;
-	}
-	return true;
+	/* OUTPUT only asks; the packet is counted when it comes to the gate. What climbs is not counted here. */
+	if (p->hook != L7_HOOK_OUTPUT && d->verdict != L7_VERDICT_INSPECT)
+		touch(flow, p, now);
 }
 
 /* The longest CIDR around the destination. false: none speaks of this packet. */
@@ -180,7 +191,7 @@ static __always_inline bool decide_by_cidr(const struct packet *p, const struct 
 	__u64 range;
 
 	if (p->family == 4) {
-		cidr = find_cidr4(policy, bpf_ntohl(*(const __be32 *)&p->key.dst[12]));
+		cidr = find_cidr4(policy, bpf_ntohl(p->key4.dst));
 		/* Never written so by user space: closed. */
 		if (!cidr) {
 			say(d, L7_VERDICT_DENY, L7_REASON_NO_POLICY, 0);
@@ -231,7 +242,7 @@ static __always_inline const struct l7_name *find_name(struct __sk_buff *skb, co
 
 		if (!client_of(skb, p, key.client))
 			return 0;
-		*(__be32 *)key.addr = *(const __be32 *)&p->key.dst[12];
+		*(__be32 *)key.addr = p->key4.dst;
 		return bpf_map_lookup_elem(&names4, &key);
 	} else {
 		struct l7_name6_key key = { .policy = p->key.policy };
@@ -302,7 +313,7 @@ static __always_inline void decide_by_name(struct __sk_buff *skb, const struct p
 }
 
 /*
- * CIDRs, then names. `p->key.policy` is set, `p` is IP, `d` is zeroed. A global function: the verifier looks at it once, not once for
+ * CIDRs, then names. `p->key.policy` is set, `p` is IP or has an error, `d` is zeroed. A global function: the verifier looks at it once, not once for
  * each way to parse a packet. Always returns 0.
  */
 __noinline int decide_anew(struct __sk_buff *skb, struct packet *p, struct decision *d)
@@ -312,6 +323,11 @@ __noinline int decide_anew(struct __sk_buff *skb, struct packet *p, struct decis
 
 	if (!p || !d)
 		return 0;
+	/* Not what IP, TCP, UDP or ICMP call a packet: the receiver's reading of it can't be known. */
+	if (p->error) {
+		say(d, L7_VERDICT_DENY, p->error, 0);
+		return 0;
+	}
 	policy_id = p->key.policy;
 	policy = bpf_map_lookup_elem(&policies, &policy_id);
 	/* Governed, and nobody said how: closed. */
@@ -337,15 +353,13 @@ __noinline int decide_anew(struct __sk_buff *skb, struct packet *p, struct decis
 /* Flow, then the rest. Whether the packet leaves by a governed way out is not asked here. */
 static __always_inline void decide(struct __sk_buff *skb, const struct l7_config *cfg, struct packet *p, struct decision *d)
 {
-	/* Not what IP, TCP, UDP or ICMP call a packet: the receiver's reading of it can't be known. */
-	if (p->error) {
-		say(d, L7_VERDICT_DENY, p->error, 0);
-		return;
-	}
-	/* A new connection is judged anew, whatever an earlier one on the same ports was. */
-	if (p->has_flow && !is_syn(p) && decide_by_flow(skb, cfg, p, d))
-		return;
-	decide_anew(skb, p, d);
+	__u64 now;
+	struct l7_flow *flow = live_flow(cfg, p, &now);
+
+	if (flow)
+		decide_by_flow(skb, flow, now, p, d);
+	else
+		decide_anew(skb, p, d);
 }
 
 #endif

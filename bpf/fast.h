@@ -31,18 +31,15 @@ static __always_inline __u32 wire_size(struct __sk_buff *skb, const struct packe
 
 struct way {
 	__u64 tick; // of the answer, plus 1: 0 is none
-	__u8 src[16];
-	__u8 dst[16];
-	__be16 sport;
-	__be16 dport;
+	struct l7_flow6_key key; // as in the packet, of both families
 	__u32 in; // where the packet came in
 	__u32 out; // interface
 	__u32 mtu; // bytes
 	__u8 next[16]; // of the next hop, IPv4 in the first four
-	__u8 family; // of the next hop, AF_*
-	__u8 proto;
+	__u8 family; // of the packet: 4 or 6
+	__u8 next_family; // of the next hop, AF_*
 	__u8 governed; // `out` is in `egress`
-	__u8 pad[5];
+	__u8 pad;
 };
 
 struct {
@@ -52,17 +49,17 @@ struct {
 	__type(value, struct way);
 } ways SEC(".maps");
 
-static __always_inline bool same_address(const __u8 a[16], const __u8 b[16])
+static __always_inline bool same_key(const struct l7_flow6_key *a, const struct l7_flow6_key *b)
 {
 	const __u64 *x = (const __u64 *)a, *y = (const __u64 *)b;
 
-	return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;
+	_Static_assert(sizeof(*a) == 5 * sizeof(*x), "five words");
+	return ((x[0] ^ y[0]) | (x[1] ^ y[1]) | (x[2] ^ y[2]) | (x[3] ^ y[3]) | (x[4] ^ y[4])) == 0;
 }
 
 static __always_inline bool is_way_of(const struct way *way, const struct packet *p, __u64 tick)
 {
-	return way->tick == tick && way->in == p->ifindex && way->proto == p->key.proto && way->sport == p->key.sport &&
-	       way->dport == p->key.dport && same_address(way->src, p->key.src) && same_address(way->dst, p->key.dst);
+	return way->tick == tick && way->in == p->ifindex && way->family == p->family && same_key(&way->key, &p->key);
 }
 
 /* Not inlined: once a tick for each flow. false: no way that a packet of any length could take. */
@@ -79,8 +76,8 @@ static __noinline int ask_way(struct __sk_buff *skb, const struct packet *p, str
 
 	if (p->family == 4) {
 		fib.family = AF_INET;
-		fib.ipv4_src = *(const __be32 *)&p->key.src[12];
-		fib.ipv4_dst = *(const __be32 *)&p->key.dst[12];
+		fib.ipv4_src = p->key4.src;
+		fib.ipv4_dst = p->key4.dst;
 	} else {
 		fib.family = AF_INET6;
 		__builtin_memcpy(fib.ipv6_src, p->key.src, 16);
@@ -89,17 +86,14 @@ static __noinline int ask_way(struct __sk_buff *skb, const struct packet *p, str
 	way->tick = 0;
 	if (bpf_fib_lookup(skb, &fib, sizeof(fib), L7_FIB_SKIP_NEIGH) != BPF_FIB_LKUP_RET_SUCCESS)
 		return 0;
-	__builtin_memcpy(way->src, p->key.src, 16);
-	__builtin_memcpy(way->dst, p->key.dst, 16);
-	way->sport = p->key.sport;
-	way->dport = p->key.dport;
+	way->key = p->key;
 	way->in = p->ifindex;
-	way->proto = p->key.proto;
+	way->family = p->family;
 	out = fib.ifindex;
 	way->out = out;
 	/* Kernels before 5.13 don't say it: then this length is what is known to fit. */
 	way->mtu = fib.mtu_result > size ? fib.mtu_result : size;
-	way->family = fib.family;
+	way->next_family = fib.family;
 	if (fib.family == AF_INET)
 		*(__be32 *)way->next = fib.ipv4_dst;
 	else
@@ -113,7 +107,7 @@ static __noinline int ask_way(struct __sk_buff *skb, const struct packet *p, str
 static __always_inline const struct way *find_way(struct __sk_buff *skb, const struct packet *p)
 {
 	__u32 size = wire_size(skb, p);
-	__u32 slot = (*(const __u32 *)&p->key.dst[12] * 0x9e3779b1U ^ (__u32)p->key.sport << 16 ^ p->key.dport) * 0x85ebca6bU >> 24;
+	__u32 slot = (p->key4.dst * 0x9e3779b1U ^ (__u32)p->key.sport << 16 ^ p->key.dport) * 0x85ebca6bU >> 24;
 	struct way *way = bpf_map_lookup_elem(&ways, &slot);
 
 	if (!way || size == 0 || size > 0xffff)
@@ -129,14 +123,14 @@ static __always_inline bool take_hop(struct __sk_buff *skb, const struct packet 
 	__u8 word[4];
 	__u32 sum;
 
-	if (p->hop_limit <= 1)
-		return false;
 	if (p->family == 6) {
+		if (p->hop_limit <= 1)
+			return false;
 		word[0] = p->hop_limit - 1;
 		return bpf_skb_store_bytes(skb, p->network + 7, word, 1, BPF_F_RECOMPUTE_CSUM) == 0;
 	}
 	/* RFC 1141: the checksum with it. */
-	if (bpf_skb_load_bytes(skb, p->network + 8, word, 4))
+	if (bpf_skb_load_bytes(skb, p->network + 8, word, 4) || word[0] <= 1)
 		return false;
 	sum = ((__u32)word[2] << 8 | word[3]) + 0x100;
 	sum = (sum & 0xffff) + (sum >> 16);
@@ -149,7 +143,7 @@ static __always_inline bool take_hop(struct __sk_buff *skb, const struct packet 
 /* Off it goes; the neighbour is looked up, asked for and kept as the stack does it. TC_ACT_UNSPEC: not so, and nothing has changed. */
 static __always_inline int send_on(struct __sk_buff *skb, const struct packet *p, const struct way *way)
 {
-	struct bpf_redir_neigh next = { .nh_family = way->family };
+	struct bpf_redir_neigh next = { .nh_family = way->next_family };
 
 	if (!take_hop(skb, p))
 		return -1;
@@ -177,8 +171,8 @@ static __noinline int may_skip(struct __sk_buff *skb, const struct packet *p)
 		return 0;
 	if (p->family == 4) {
 		fib.family = AF_INET;
-		fib.ipv4_src = *(const __be32 *)&p->key.dst[12];
-		fib.ipv4_dst = *(const __be32 *)&p->key.src[12];
+		fib.ipv4_src = p->key4.dst;
+		fib.ipv4_dst = p->key4.src;
 	} else {
 		fib.family = AF_INET6;
 		__builtin_memcpy(fib.ipv6_src, p->key.dst, 16);

@@ -17,8 +17,8 @@
 #define L7_MAX_CIDRS 131072
 #define L7_MAX_NAMES 262144
 #define L7_MAX_BINDINGS 262144
-#define L7_MAX_FLOWS 524288
-#define L7_MAX_POLICIES 1024
+#define L7_MAX_FLOWS 524288 /* of IPv4; half as many of IPv6 */
+#define L7_MAX_POLICIES 1024 /* ids fit in the 16 bits of a flow's key */
 #define L7_MAX_INTERFACES 1024
 #define L7_MAX_SOURCES 16384
 #define L7_MAX_PORT_SETS 1024
@@ -119,10 +119,10 @@ struct l7_config {
 	__u32 generation; // a cached flow of another generation is a miss
 	__u32 fail_open; // 1: the gate lets INSPECT-marked packets pass (failMode: open)
 	__u32 events_per_second; // budget of each CPU; 0 = no events
-	__u32 flow_idle_tcp; // seconds without a packet after which a cached TCP flow is a miss; 0 = never cached
-	__u32 flow_idle_other; // the same for UDP, ICMP echo and the rest
-	__u32 flow_idle_deny; // the same for denied flows
 	__u32 fast; // 1: nobody's netfilter rules need to see forwarded flows, they may skip it
+	__u64 flow_idle_tcp_ns; // without a packet for so long, a cached TCP flow is a miss; 0 = never cached
+	__u64 flow_idle_other_ns; // the same for UDP, ICMP echo and the rest
+	__u64 flow_idle_deny_ns; // the same for denied flows
 	__u8 hash_seed[16]; // key of the name hash in `bindings`
 };
 
@@ -235,15 +235,28 @@ struct l7_binding {
 	__u32 ports; // port set: where the name's rule allows to go; 0 = everywhere
 };
 
-/* Map `flows` (LRU hash; full: the longest unused entry goes, its flow is judged anew): key -> l7_flow. Addresses and ports as the client sent them. */
-struct l7_flow_key {
-	__u8 src[16]; // IPv4 as ::ffff:a.b.c.d
+/*
+ * Maps `flows4`, `flows6` (LRU hash; full: the longest unused entry goes, its flow is judged anew): key -> l7_flow. Addresses and ports as
+ * the client sent them. A key each, because hashing and comparing it is most of what a flow hit costs. The eight bytes behind the addresses
+ * are the same in both.
+ */
+struct l7_flow4_key {
+	__be32 src;
+	__be32 dst;
+	__be16 sport; // ICMP echo: identifier in both
+	__be16 dport;
+	__u16 policy;
+	__u8 proto;
+	__u8 pad;
+};
+struct l7_flow6_key {
+	__u8 src[16];
 	__u8 dst[16];
 	__be16 sport; // ICMP echo: identifier in both
 	__be16 dport;
+	__u16 policy;
 	__u8 proto;
-	__u8 pad[3];
-	__u32 policy;
+	__u8 pad;
 };
 #define L7_FLOW_FINAL 1 /* flag: the server acknowledged all judged bytes (or nothing was judged) */
 #define L7_FLOW_BY_HELLO 2 /* flag: the name on the wire decided; a new SYN must be judged anew */

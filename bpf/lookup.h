@@ -57,7 +57,7 @@ static __always_inline bool client_of(struct __sk_buff *skb, const struct packet
 	if (p->ifindex == 0)
 		return true;
 	if (p->client_by == L7_CLIENT_BY_ADDRESS) {
-		__builtin_memcpy(client, p->key.src, 16);
+		copy_source(client, p);
 		return p->family != 0;
 	}
 	*(__u32 *)client = p->ifindex;
@@ -70,26 +70,52 @@ static __always_inline bool client_of(struct __sk_buff *skb, const struct packet
 }
 
 /*
+ * The policy in one store with the protocol beside it: the flow's lookup reads them as one word, and a word whose parts were stored one by
+ * one is not there at once.
+ */
+static __always_inline void set_policy(struct packet *p, __u32 policy)
+{
+	__u32 word = policy | (__u32)p->key.proto << 16;
+
+	_Static_assert(L7_MAX_POLICIES <= 1 << 16, "an id fits");
+	__builtin_memcpy(&p->key.policy, &word, 4);
+}
+
+/*
  * Policy of who sent it (`sources` first). false: not governed. `known` is set to whether `sources` knew the address.
  */
-static __always_inline bool policy_of(const struct l7_interface *iface, __u32 ifindex, const __u8 addr[16],
-				      __u32 *policy, bool *known)
+static __always_inline bool policy_of(const struct l7_interface *iface, __u32 ifindex, struct packet *p, bool *known)
 {
 	*known = false;
 	if (iface->has_sources) {
 		struct l7_source_key key = { .prefixlen = 32 + 128, .ifindex = ifindex };
 		__u32 *found;
 
-		__builtin_memcpy(key.addr, addr, 16);
+		copy_source(key.addr, p);
 		found = bpf_map_lookup_elem(&sources, &key);
 		if (found) {
-			*policy = *found;
+			set_policy(p, *found);
 			*known = true;
 			return true;
 		}
 	}
-	*policy = iface->policy;
+	set_policy(p, iface->policy);
 	return iface->default_governed;
+}
+
+static __always_inline struct l7_flow *find_flow(const struct packet *p)
+{
+	if (p->family == 4)
+		return bpf_map_lookup_elem(&flows4, &p->key4);
+	return bpf_map_lookup_elem(&flows6, &p->key);
+}
+
+/* 0: it could be stored. */
+static __always_inline long store_flow(const struct packet *p, const struct l7_flow *flow)
+{
+	if (p->family == 4)
+		return bpf_map_update_elem(&flows4, &p->key4, flow, BPF_ANY);
+	return bpf_map_update_elem(&flows6, &p->key, flow, BPF_ANY);
 }
 
 /*

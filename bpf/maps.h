@@ -109,9 +109,16 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, L7_MAX_FLOWS);
-	__type(key, struct l7_flow_key);
+	__type(key, struct l7_flow4_key);
 	__type(value, struct l7_flow);
-} flows SEC(".maps");
+} flows4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, L7_MAX_FLOWS / 2);
+	__type(key, struct l7_flow6_key);
+	__type(value, struct l7_flow);
+} flows6 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -33,7 +33,17 @@
 #define ICMP6_REDIRECT 137
 
 struct packet {
-	struct l7_flow_key key; // policy is filled in by the caller
+	/*
+	 * Addresses, ports, protocol and policy (by `set_policy`) where the flow's key has them, so that no key is put together for a lookup.
+	 * IPv4 has its 16 bytes at the end, so all but the addresses is in one place for both: read it by `key`.
+	 */
+	union {
+		struct l7_flow6_key key;
+		struct {
+			__u64 unused[3];
+			struct l7_flow4_key key4;
+		};
+	};
 	__u32 network; // offset of the network header
 	__u32 wire_len; // from the network header to the end of the IP packet; of the skb if that can't be read
 	__u32 transport; // TCP: offset of its header
@@ -47,11 +57,16 @@ struct packet {
 	__u8 tcp_flags;
 	__u8 tcp_header; // bytes
 	__u8 icmp; // type
-	__u8 hop_limit;
-	__u8 has_flow; // 1: `key` stands for a flow. 0: fragments, ICMP other than echo requests
+	__u8 hop_limit; // IPv6 only
+	__u8 has_flow; // 1: `key` stands for a flow. 0: fragments, ICMP other than echo requests, any error
 	__u8 client_by;
 	__u8 hook; // enum l7_hook
 };
+
+_Static_assert(__builtin_offsetof(struct packet, key4.sport) == __builtin_offsetof(struct packet, key.sport) &&
+		       __builtin_offsetof(struct packet, key4.policy) == __builtin_offsetof(struct packet, key.policy) &&
+		       __builtin_offsetof(struct packet, key4.proto) == __builtin_offsetof(struct packet, key.proto),
+	       "one place for both");
 
 /* The first 16 bytes of a transport header: all of it that is ever looked at. */
 struct transport {
@@ -79,6 +94,12 @@ static __always_inline bool is_echo_reply(const struct packet *p)
 	return p->family == 4 ? p->icmp == ICMP4_ECHO_REPLY : p->icmp == ICMP6_ECHO_REPLY;
 }
 
+static __always_inline void reject(struct packet *p, __u8 reason)
+{
+	p->error = reason;
+	p->has_flow = 0;
+}
+
 /* Protocols that begin with two ports. */
 static __always_inline bool has_ports(__u8 proto)
 {
@@ -89,6 +110,51 @@ static __always_inline bool has_ports(__u8 proto)
 static __always_inline __be32 *words(__u8 addr[16])
 {
 	return (__be32 *)addr;
+}
+
+/* An address in the form that tables of both families have: IPv4 as ::ffff:a.b.c.d. */
+static __always_inline void map_address(__u8 out[16], __be32 addr)
+{
+	words(out)[0] = words(out)[1] = 0;
+	words(out)[2] = bpf_htonl(0xffff);
+	words(out)[3] = addr;
+}
+
+static __always_inline void copy_source(__u8 out[16], const struct packet *p)
+{
+	if (p->family == 4)
+		map_address(out, p->key4.src);
+	else
+		__builtin_memcpy(out, p->key.src, 16);
+}
+
+static __always_inline void copy_destination(__u8 out[16], const struct packet *p)
+{
+	if (p->family == 4)
+		map_address(out, p->key4.dst);
+	else
+		__builtin_memcpy(out, p->key.dst, 16);
+}
+
+/* Make a reply's key that of its flow. */
+static __always_inline void turn_around(struct packet *p)
+{
+	__be16 sport = p->key.sport;
+
+	p->key.sport = p->key.dport;
+	p->key.dport = sport;
+	if (p->family == 4) {
+		__be32 src = p->key4.src;
+
+		p->key4.src = p->key4.dst;
+		p->key4.dst = src;
+	} else {
+		__u8 src[16];
+
+		__builtin_memcpy(src, p->key.src, 16);
+		__builtin_memcpy(p->key.src, p->key.dst, 16);
+		__builtin_memcpy(p->key.dst, src, 16);
+	}
 }
 
 /* `offset`: of the transport header from the network header. */
@@ -102,7 +168,7 @@ static __always_inline void parse_transport(struct packet *p, const struct trans
 		__u32 header = (offset_flags >> 28) * 4;
 
 		if (len < 20 || header < 20 || header > len) {
-			p->error = L7_REASON_MALFORMED;
+			reject(p, L7_REASON_MALFORMED);
 			return;
 		}
 		p->tcp_flags = offset_flags >> 16;
@@ -116,12 +182,12 @@ static __always_inline void parse_transport(struct packet *p, const struct trans
 
 		/* RFC 768: the length counts the header. Longer than the IP packet: a receiver drops it. */
 		if (len < 8 || udp_len < 8 || udp_len > len) {
-			p->error = L7_REASON_MALFORMED;
+			reject(p, L7_REASON_MALFORMED);
 			return;
 		}
 	} else if ((proto == IPPROTO_ICMP && p->family == 4) || (proto == IPPROTO_ICMPV6 && p->family == 6)) {
 		if (len < 8) {
-			p->error = L7_REASON_MALFORMED;
+			reject(p, L7_REASON_MALFORMED);
 			return;
 		}
 		p->icmp = bpf_ntohl(t->word[0]) >> 24;
@@ -133,34 +199,38 @@ static __always_inline void parse_transport(struct packet *p, const struct trans
 	} else if (!has_ports(proto)) {
 		return;
 	} else if (len < 8) {
-		p->error = L7_REASON_MALFORMED;
+		reject(p, L7_REASON_MALFORMED);
 		return;
 	}
-	p->key.sport = bpf_htons(bpf_ntohl(t->word[0]) >> 16);
-	p->key.dport = bpf_htons(bpf_ntohl(t->word[0]) & 0xffff);
+	/* Both in one store: the flow's lookup reads them as one word, and a word whose parts were stored one by one is not there at once. */
+	__builtin_memcpy(&p->key.sport, &t->word[0], 4);
 }
 
-/* Transport header anywhere: behind options or extension headers, or shorter than the common read. */
-static __always_inline void load_transport(struct __sk_buff *skb, struct packet *p, __u32 offset, __u32 len)
+/*
+ * Transport header anywhere: behind options or extension headers, or shorter than the common read. This, check_options4() and walk6() are
+ * global functions: the verifier looks at each once, not once for each path that leads to it. Always returns 0.
+ */
+__noinline int load_transport(struct __sk_buff *skb, struct packet *p, __u32 offset, __u32 len)
 {
 	struct transport t = {};
 	long failed = 0;
 
+	if (!p)
+		return 0;
 	if (p->key.proto == IPPROTO_TCP && len >= 16)
 		failed = bpf_skb_load_bytes(skb, p->network + offset, &t, 16);
 	else if (len >= 8)
 		failed = bpf_skb_load_bytes(skb, p->network + offset, &t, 8);
 	if (failed)
-		p->error = L7_REASON_MALFORMED;
+		reject(p, L7_REASON_MALFORMED);
 	else
 		parse_transport(p, &t, offset, len);
+	return 0;
 }
 
 /*
  * RFC 791 3.1: a source route (loose 131, strict 137) makes the destination in the header a stop on the way, so judging it proves
  * nothing. Stricter than the RFC, as every router is today (RFC 7126 4.3, 4.4). Returns the enum l7_reason to deny for, or 0.
- *
- * This and walk6() are global functions: the verifier looks at each once, not once for each path that leads to it.
  */
 __noinline __u32 check_options4(struct __sk_buff *skb, __u32 network, __u32 header)
 {
@@ -240,19 +310,17 @@ static __always_inline void parse4(struct __sk_buff *skb, struct packet *p, cons
 	__u32 len;
 
 	p->family = 4;
-	words(p->key.src)[2] = bpf_htonl(0xffff);
-	words(p->key.src)[3] = head[3];
-	words(p->key.dst)[2] = bpf_htonl(0xffff);
-	words(p->key.dst)[3] = head[4];
+	p->key4.src = head[3];
+	p->key4.dst = head[4];
 	p->key.proto = bpf_ntohl(head[2]) >> 16;
-	p->hop_limit = bpf_ntohl(head[2]) >> 24;
-	/* BIG TCP: the kernel's own packets that are longer than the field can say have 0 there. */
-	if (total == 0 && available > 0xffff && p->key.proto == IPPROTO_TCP)
-		total = available;
 	/* RFC 791 3.1: at least five words, and no longer than the packet. ip_rcv drops these as well. */
 	if (header < 20 || total < header || total > available) {
-		p->error = L7_REASON_MALFORMED;
-		return;
+		/* BIG TCP: the kernel's own packets that are longer than the field can say have 0 there. */
+		if (header < 20 || total != 0 || available <= 0xffff || p->key.proto != IPPROTO_TCP) {
+			reject(p, L7_REASON_MALFORMED);
+			return;
+		}
+		total = available;
 	}
 	p->wire_len = total;
 	len = total - header;
@@ -271,7 +339,8 @@ static __always_inline void parse4(struct __sk_buff *skb, struct packet *p, cons
 		load_transport(skb, p, header, len);
 }
 
-static __always_inline void parse6(struct __sk_buff *skb, struct packet *p, const __be32 *head, __u32 available)
+/* `end`: of what can be read in place behind `head`; 0: nothing. */
+static __always_inline void parse6(struct __sk_buff *skb, struct packet *p, const __be32 *head, __u32 available, const void *end)
 {
 	__u32 len = bpf_ntohl(head[1]) >> 16;
 	__u8 proto = bpf_ntohl(head[1]) >> 8;
@@ -289,7 +358,7 @@ static __always_inline void parse6(struct __sk_buff *skb, struct packet *p, cons
 	if (len == 0 && available > 40 + 0xffff)
 		total = available;
 	if (total > available) {
-		p->error = L7_REASON_MALFORMED;
+		reject(p, L7_REASON_MALFORMED);
 		return;
 	}
 	p->wire_len = total;
@@ -297,7 +366,7 @@ static __always_inline void parse6(struct __sk_buff *skb, struct packet *p, cons
 		__u64 walked = walk6(skb, p->network, total, proto);
 
 		if (walked & WALK_ERROR) {
-			p->error = L7_REASON_EXT_HEADER;
+			reject(p, L7_REASON_EXT_HEADER);
 			return;
 		}
 		proto = walked;
@@ -305,20 +374,24 @@ static __always_inline void parse6(struct __sk_buff *skb, struct packet *p, cons
 		p->fragment = (walked & WALK_FRAGMENT) != 0;
 	}
 	p->key.proto = proto;
-	if (!p->fragment)
+	if (p->fragment)
+		return;
+	if (at == 40 && end && (const void *)&head[15] <= end)
+		parse_transport(p, (const struct transport *)&head[10], at, total - at);
+	else
 		load_transport(skb, p, at, total - at);
 }
 
-static __always_inline void parse_head(struct __sk_buff *skb, struct packet *p, const __be32 *head, __u32 have)
+static __always_inline void parse_head(struct __sk_buff *skb, struct packet *p, const __be32 *head, __u32 have, const void *end)
 {
 	__u32 version = bpf_ntohl(head[0]) >> 28;
 
 	if (version == 4)
 		parse4(skb, p, head, have, p->wire_len);
 	else if (version == 6 && have == 40)
-		parse6(skb, p, head, p->wire_len);
+		parse6(skb, p, head, p->wire_len, end);
 	else
-		p->error = L7_REASON_MALFORMED;
+		reject(p, L7_REASON_MALFORMED);
 }
 
 /*
@@ -330,29 +403,33 @@ static __always_inline void parse_head(struct __sk_buff *skb, struct packet *p, 
  */
 static __always_inline void parse(struct __sk_buff *skb, const __u8 hook, __u32 network, struct packet *p)
 {
-	__be32 copy[10] = {};
+	__be32 copy[10];
+	__u32 have = 40;
 
 	p->hook = hook;
 	p->network = network;
 	if (skb->len < network) {
-		p->error = L7_REASON_MALFORMED;
+		reject(p, L7_REASON_MALFORMED);
 		return;
 	}
 	p->wire_len = skb->len - network;
 	if (hook != L7_HOOK_OUTPUT) {
-		void *head = (void *)(long)skb->data + (network ? ETH_HLEN : 0);
+		void *head = (void *)(long)skb->data + (network & ETH_HLEN);
+		void *end = (void *)(long)skb->data_end;
 
-		if (head + 40 <= (void *)(long)skb->data_end) {
-			parse_head(skb, p, head, 40);
+		if (head + 40 <= end) {
+			parse_head(skb, p, head, 40, end);
 			return;
 		}
 	}
-	if (bpf_skb_load_bytes(skb, network, copy, 40) == 0)
-		parse_head(skb, p, copy, 40);
-	else if (bpf_skb_load_bytes(skb, network, copy, 20) == 0)
-		parse_head(skb, p, copy, 20);
-	else
-		p->error = L7_REASON_MALFORMED;
+	if (bpf_skb_load_bytes(skb, network, copy, 40)) {
+		have = 20;
+		if (bpf_skb_load_bytes(skb, network, copy, 20)) {
+			reject(p, L7_REASON_MALFORMED);
+			return;
+		}
+	}
+	parse_head(skb, p, copy, have, 0);
 }
 
 #endif

@@ -117,7 +117,7 @@ static __noinline int remember(const struct packet *p, const struct decision *d,
 	}
 	if (d->fast)
 		flow.flags |= L7_FLOW_FAST;
-	if (bpf_map_update_elem(&flows, &p->key, &flow, BPF_ANY))
+	if (store_flow(p, &flow))
 		count(L7_REASON_MAP_FULL, p->wire_len);
 	return 0;
 }
@@ -140,7 +140,7 @@ static __noinline int open_flow(const struct packet *p, struct decision *d, __u3
 		.reason = L7_REASON_PENDING,
 		.flags = d->fast ? L7_FLOW_FAST : 0,
 	};
-	const struct l7_flow *known = bpf_map_lookup_elem(&flows, &p->key);
+	const struct l7_flow *known = find_flow(p);
 
 	flow.opened_s = flow.last_seen_ns / NS_PER_SECOND;
 	if (known && known->generation == generation && known->verdict != L7_VERDICT_DENY &&
@@ -148,7 +148,7 @@ static __noinline int open_flow(const struct packet *p, struct decision *d, __u3
 		d->fast = (known->flags & L7_FLOW_FAST) != 0;
 		return 0;
 	}
-	if (bpf_map_update_elem(&flows, &p->key, &flow, BPF_ANY))
+	if (store_flow(p, &flow))
 		count(L7_REASON_MAP_FULL, p->wire_len);
 	return 0;
 }

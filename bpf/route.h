@@ -18,7 +18,7 @@
 static __always_inline bool is_multicast(const struct packet *p)
 {
 	if (p->family == 4) {
-		__u32 dst = bpf_ntohl(*(const __be32 *)&p->key.dst[12]);
+		__u32 dst = bpf_ntohl(p->key4.dst);
 
 		return dst >> 28 == 0xe || dst == 0xffffffff;
 	}
@@ -49,8 +49,8 @@ static __noinline int leaves_by_egress(struct __sk_buff *skb, const struct packe
 
 	if (p->family == 4) {
 		fib.family = AF_INET;
-		fib.ipv4_src = *(const __be32 *)&p->key.src[12];
-		fib.ipv4_dst = *(const __be32 *)&p->key.dst[12];
+		fib.ipv4_src = p->key4.src;
+		fib.ipv4_dst = p->key4.dst;
 	} else {
 		fib.family = AF_INET6;
 		__builtin_memcpy(fib.ipv6_src, p->key.src, 16);

@@ -67,7 +67,7 @@ async function flows(lab: BenchLab, context: Context, rows: Row[]): Promise<void
     else {
       const grow = async () => {
         await swarm(lab, { kind: "flows", first: total - added, count: added, rate: 0, address: server.base });
-        const stored = entriesOf(subject.instance, "flows");
+        const stored = entriesOf(subject.instance, "flows4");
         return stored < total ? `${stored.toLocaleString("en")} are in the table: it is an LRU` : undefined;
       };
       rows.push(...(await subject.step(total, added, grow)));
@@ -144,10 +144,10 @@ async function both(lab: BenchLab, context: Context, rows: Row[]): Promise<void>
       ms: context.quick ? 150 : 2_000,
     };
     let failed = 0;
-    while (entriesOf(subject.instance, "flows") < count && performance.now() < context.deadline) {
+    while (entriesOf(subject.instance, "flows4") < count && performance.now() < context.deadline) {
       failed += failures(await hello(lab, connect));
     }
-    const stored = entriesOf(subject.instance, "flows");
+    const stored = entriesOf(subject.instance, "flows4");
     const lost = failed > 0 ? `, ${failed} connections failed` : "";
     return `${stored.toLocaleString("en")} flows in the table${lost}`;
   });

@@ -77,7 +77,7 @@ export function buildProgram(): Command {
     .option("--name <INSTANCE>", `several gateways on one machine: each a name (default: ${defaults.name})`)
     .option("--max-cidrs <N>", `room for CIDR entries of each family (default: ${defaults.sizes.cidrs})`)
     .option("--max-names <N>", `room for learned addresses of each family (default: ${defaults.sizes.names})`)
-    .option("--max-flows <N>", `room for flows (default: ${defaults.sizes.flows})`)
+    .option("--max-flows <N>", `room for IPv4 flows, half of it for IPv6 (default: ${defaults.sizes.flows})`)
     .option("--masquerade", "hide the LANs behind eface's address (NAT)")
     .option("--no-iptables", "leave the iptables rules to somebody else (scripts/iptables-setup.sh)")
     .option(

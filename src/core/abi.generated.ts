@@ -10,7 +10,9 @@ export const ABI_VERSION = 2;
 export const MAX_CIDRS = 131072;
 export const MAX_NAMES = 262144;
 export const MAX_BINDINGS = 262144;
+/** of IPv4; half as many of IPv6 */
 export const MAX_FLOWS = 524288;
+/** ids fit in the 16 bits of a flow's key */
 export const MAX_POLICIES = 1024;
 export const MAX_INTERFACES = 1024;
 export const MAX_SOURCES = 16384;
@@ -383,19 +385,19 @@ export interface AbiConfig {
   readonly failOpen: number;
   /** budget of each CPU; 0 = no events */
   readonly eventsPerSecond: number;
-  /** seconds without a packet after which a cached TCP flow is a miss; 0 = never cached */
-  readonly flowIdleTcp: number;
-  /** the same for UDP, ICMP echo and the rest */
-  readonly flowIdleOther: number;
-  /** the same for denied flows */
-  readonly flowIdleDeny: number;
   /** 1: nobody's netfilter rules need to see forwarded flows, they may skip it */
   readonly fast: number;
+  /** without a packet for so long, a cached TCP flow is a miss; 0 = never cached */
+  readonly flowIdleTcpNs: bigint;
+  /** the same for UDP, ICMP echo and the rest */
+  readonly flowIdleOtherNs: bigint;
+  /** the same for denied flows */
+  readonly flowIdleDenyNs: bigint;
   /** key of the name hash in `bindings` */
   readonly hashSeed: Uint8Array;
 }
 
-export const CONFIG_SIZE = 52;
+export const CONFIG_SIZE = 64;
 /** Offset of each field in bytes. */
 export const ConfigOffset = {
   markMask: 0,
@@ -403,42 +405,42 @@ export const ConfigOffset = {
   generation: 8,
   failOpen: 12,
   eventsPerSecond: 16,
-  flowIdleTcp: 20,
-  flowIdleOther: 24,
-  flowIdleDeny: 28,
-  fast: 32,
-  hashSeed: 36,
+  fast: 20,
+  flowIdleTcpNs: 24,
+  flowIdleOtherNs: 32,
+  flowIdleDenyNs: 40,
+  hashSeed: 48,
 } as const;
 
-export function encodeConfig(value: AbiConfig, target: Buffer = Buffer.alloc(52), offset = 0): Buffer {
-  target.fill(0, offset, offset + 52);
-  const at = view(target, offset, 52);
+export function encodeConfig(value: AbiConfig, target: Buffer = Buffer.alloc(64), offset = 0): Buffer {
+  target.fill(0, offset, offset + 64);
+  const at = view(target, offset, 64);
   at.setUint32(0, value.markMask, true);
   at.setUint32(4, value.markShift, true);
   at.setUint32(8, value.generation, true);
   at.setUint32(12, value.failOpen, true);
   at.setUint32(16, value.eventsPerSecond, true);
-  at.setUint32(20, value.flowIdleTcp, true);
-  at.setUint32(24, value.flowIdleOther, true);
-  at.setUint32(28, value.flowIdleDeny, true);
-  at.setUint32(32, value.fast, true);
-  putBytes(target, offset + 36, 16, value.hashSeed);
+  at.setUint32(20, value.fast, true);
+  at.setBigUint64(24, value.flowIdleTcpNs, true);
+  at.setBigUint64(32, value.flowIdleOtherNs, true);
+  at.setBigUint64(40, value.flowIdleDenyNs, true);
+  putBytes(target, offset + 48, 16, value.hashSeed);
   return target;
 }
 
 export function decodeConfig(source: Uint8Array, offset = 0): AbiConfig {
-  const at = view(source, offset, 52);
+  const at = view(source, offset, 64);
   return {
     markMask: at.getUint32(0, true),
     markShift: at.getUint32(4, true),
     generation: at.getUint32(8, true),
     failOpen: at.getUint32(12, true),
     eventsPerSecond: at.getUint32(16, true),
-    flowIdleTcp: at.getUint32(20, true),
-    flowIdleOther: at.getUint32(24, true),
-    flowIdleDeny: at.getUint32(28, true),
-    fast: at.getUint32(32, true),
-    hashSeed: getBytes(source, offset + 36, 16),
+    fast: at.getUint32(20, true),
+    flowIdleTcpNs: at.getBigUint64(24, true),
+    flowIdleOtherNs: at.getBigUint64(32, true),
+    flowIdleDenyNs: at.getBigUint64(40, true),
+    hashSeed: getBytes(source, offset + 48, 16),
   };
 }
 
@@ -952,51 +954,96 @@ export function decodeBinding(source: Uint8Array, offset = 0): AbiBinding {
   };
 }
 
-/** Map `flows` (LRU hash; full: the longest unused entry goes, its flow is judged anew): key -> l7_flow. Addresses and ports as the client sent them. */
-export interface AbiFlowKey {
-  /** IPv4 as ::ffff:a.b.c.d */
+/** Maps `flows4`, `flows6` (LRU hash; full: the longest unused entry goes, its flow is judged anew): key -> l7_flow. Addresses and ports as the client sent them. A key each, because hashing and comparing it is most of what a flow hit costs. The eight bytes behind the addresses are the same in both. */
+export interface AbiFlow4Key {
+  readonly src: number;
+  readonly dst: number;
+  /** ICMP echo: identifier in both */
+  readonly sport: number;
+  readonly dport: number;
+  readonly policy: number;
+  readonly proto: number;
+}
+
+export const FLOW4_KEY_SIZE = 16;
+/** Offset of each field in bytes. */
+export const Flow4KeyOffset = {
+  src: 0,
+  dst: 4,
+  sport: 8,
+  dport: 10,
+  policy: 12,
+  proto: 14,
+  pad: 15,
+} as const;
+
+export function encodeFlow4Key(value: AbiFlow4Key, target: Buffer = Buffer.alloc(16), offset = 0): Buffer {
+  target.fill(0, offset, offset + 16);
+  const at = view(target, offset, 16);
+  at.setUint32(0, value.src, false);
+  at.setUint32(4, value.dst, false);
+  at.setUint16(8, value.sport, false);
+  at.setUint16(10, value.dport, false);
+  at.setUint16(12, value.policy, true);
+  at.setUint8(14, value.proto);
+  return target;
+}
+
+export function decodeFlow4Key(source: Uint8Array, offset = 0): AbiFlow4Key {
+  const at = view(source, offset, 16);
+  return {
+    src: at.getUint32(0, false),
+    dst: at.getUint32(4, false),
+    sport: at.getUint16(8, false),
+    dport: at.getUint16(10, false),
+    policy: at.getUint16(12, true),
+    proto: at.getUint8(14),
+  };
+}
+
+export interface AbiFlow6Key {
   readonly src: Uint8Array;
   readonly dst: Uint8Array;
   /** ICMP echo: identifier in both */
   readonly sport: number;
   readonly dport: number;
-  readonly proto: number;
   readonly policy: number;
+  readonly proto: number;
 }
 
-export const FLOW_KEY_SIZE = 44;
+export const FLOW6_KEY_SIZE = 40;
 /** Offset of each field in bytes. */
-export const FlowKeyOffset = {
+export const Flow6KeyOffset = {
   src: 0,
   dst: 16,
   sport: 32,
   dport: 34,
-  proto: 36,
-  pad: 37,
-  policy: 40,
+  policy: 36,
+  proto: 38,
+  pad: 39,
 } as const;
 
-export function encodeFlowKey(value: AbiFlowKey, target: Buffer = Buffer.alloc(44), offset = 0): Buffer {
-  target.fill(0, offset, offset + 44);
-  const at = view(target, offset, 44);
+export function encodeFlow6Key(value: AbiFlow6Key, target: Buffer = Buffer.alloc(40), offset = 0): Buffer {
+  target.fill(0, offset, offset + 40);
+  const at = view(target, offset, 40);
   putBytes(target, offset, 16, value.src);
   putBytes(target, offset + 16, 16, value.dst);
   at.setUint16(32, value.sport, false);
   at.setUint16(34, value.dport, false);
-  at.setUint8(36, value.proto);
-  at.setUint32(40, value.policy, true);
+  at.setUint16(36, value.policy, true);
+  at.setUint8(38, value.proto);
   return target;
 }
 
-export function decodeFlowKey(source: Uint8Array, offset = 0): AbiFlowKey {
-  const at = view(source, offset, 44);
+export function decodeFlow6Key(source: Uint8Array, offset = 0): AbiFlow6Key {
+  const at = view(source, offset, 40);
   return {
     src: getBytes(source, offset, 16),
     dst: getBytes(source, offset + 16, 16),
     sport: at.getUint16(32, false),
     dport: at.getUint16(34, false),
-    proto: at.getUint8(36),
-    policy: at.getUint32(40, true),
+    policy: at.getUint16(36, true),
+    proto: at.getUint8(38),
   };
 }
 

@@ -146,10 +146,14 @@ async function takeLock(
     out.push(`${name}: sent ${signal} to pid ${pid}`);
     for (let waited = 0; waited < seconds * 10; waited++) {
       await sleep(100);
-      // A gateway that stops removes its folder, lock and all.
+      // A gateway that stops removes its folder, lock and all; between the look and the open, too.
       if (!existsSync(path)) return fresh(path);
-      const got = take();
-      if (got) return got;
+      try {
+        const got = take();
+        if (got) return got;
+      } catch (error) {
+        if (errnoOf(error) !== "ENOENT") throw error;
+      }
     }
   }
   throw new Error(`instance "${name}" does not die (pid ${pid})`);

@@ -2,8 +2,8 @@
  * The eBPF side: loads the object, fills its maps aside, and puts both in place of what an earlier run of this instance left, so that
  * there is no moment in which governed traffic passes unjudged:
  *
- * 1. `Datapath.prepare`: new maps and programs, attached to nothing. Only `flows` is taken over (if its shape is the same), so that
- *    connections survive a restart; the generation is kept if the policy is the same, else bumped, so that all of them are judged anew.
+ * 1. `Datapath.prepare`: new maps and programs, attached to nothing. Only `flows4` and `flows6` are taken over (if their shape is the same), so
+ *    that connections survive a restart; the generation is kept if the policy is the same, else bumped, so that all of them are judged anew.
  * 2. The caller writes the restored names, binds the queues, calls `pin`, sets the rules.
  * 3. `attach`: each pinned link gets its new program in one step.
  */
@@ -11,12 +11,8 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import {
   ABI_VERSION,
-  CONFIG_SIZE,
   COUNTER_SIZE,
-  FLOW_KEY_SIZE,
-  FLOW_SIZE,
   Reason,
-  decodeConfig,
   decodeCounter,
   encodeConfig,
   encodeInterface,
@@ -25,11 +21,13 @@ import type { KernelTables } from "../core/policy/types.js";
 import type { BpfMap, BpfObject, BpfProgram, Native } from "../native/types.js";
 import type { AttachMode, Attachment } from "./attachments.js";
 import { Attachments } from "./attachments.js";
-import { makePinDir, mountBpffs, pinOver, readWord, removePin, writeWord } from "./bpffs.js";
+import { makePinDir, mountBpffs, pinOver, removePin, writeWord } from "./bpffs.js";
 import type { GovernedInterface } from "./clients.js";
+import { toNs } from "./clock.js";
 import type { FailMode, MarkBits, Sizes } from "./options.js";
 import type { InstancePaths } from "./paths.js";
 import { objectPath } from "./paths.js";
+import { flowRoom, readPrevious } from "./previousRun.js";
 import { fillTables, layOut, u32, type Layout } from "./tables.js";
 
 export interface DatapathConfig {
@@ -71,7 +69,7 @@ export const eventsPerSecond = 1000;
 
 const mapNames = [
   "config", "interfaces", "egress", "sources", "policies", "cidr4_index", "cidr4", "cidr6", "port_sets",
-  "names4", "names6", "bindings", "flows", "counters", "events",
+  "names4", "names6", "bindings", "flows4", "flows6", "counters", "events",
 ] as const; // prettier-ignore
 export type MapName = (typeof mapNames)[number];
 
@@ -118,9 +116,9 @@ export class Datapath {
         names4: sizes.names,
         names6: sizes.names,
         bindings: sizes.names,
-        flows: sizes.flows,
+        ...flowRoom(sizes.flows),
       },
-      ...(before?.flows ? { reuse: { flows: before.flows } } : {}),
+      ...(before?.flows ? { reuse: { ...before.flows } } : {}),
     });
     this.#object = object;
     this.maps = Object.fromEntries(mapNames.map((name) => [name, object.map(name)])) as Record<MapName, BpfMap>;
@@ -222,10 +220,10 @@ export class Datapath {
         generation: this.generation,
         failOpen: failMode === "open" ? 1 : 0,
         eventsPerSecond,
-        flowIdleTcp: flowIdle.tcp,
-        flowIdleOther: flowIdle.other,
-        flowIdleDeny: flowIdle.deny,
         fast: this.#fast ? 1 : 0,
+        flowIdleTcpNs: toNs(flowIdle.tcp * 1000),
+        flowIdleOtherNs: toNs(flowIdle.other * 1000),
+        flowIdleDenyNs: toNs(flowIdle.deny * 1000),
         hashSeed: this.hashSeed,
       }),
     );
@@ -245,36 +243,3 @@ export class Datapath {
 
 /** The reasons of the counters map that a person may see, in the order of their numbers. */
 export const allReasons = Object.values(Reason).filter((code) => code !== Reason.MAX);
-
-interface Previous {
-  readonly generation: number;
-  readonly hashSeed: Uint8Array;
-  readonly fast: boolean;
-  readonly policy: string | undefined;
-  /** undefined: of another shape. */
-  readonly flows: BpfMap | undefined;
-}
-
-/** What an earlier run pinned and we understand. */
-function readPrevious(native: Native, paths: InstancePaths, maxFlows: number): Previous | undefined {
-  if (readWord(paths.abi) !== String(ABI_VERSION)) return undefined;
-  let config: BpfMap;
-  let flows: BpfMap;
-  try {
-    config = native.openPinnedMap(join(paths.maps, "config"));
-    flows = native.openPinnedMap(join(paths.maps, "flows"));
-  } catch {
-    return undefined;
-  }
-  const value = config.valueSize === CONFIG_SIZE ? config.get(u32(0)) : undefined;
-  config.close();
-  if (!value) return undefined;
-  const { generation, hashSeed, fast } = decodeConfig(value);
-  const same =
-    flows.type === "lru_hash" &&
-    flows.keySize === FLOW_KEY_SIZE &&
-    flows.valueSize === FLOW_SIZE &&
-    flows.maxEntries === maxFlows;
-  if (!same) flows.close();
-  return { generation, hashSeed, fast: fast === 1, policy: readWord(paths.policy), flows: same ? flows : undefined };
-}

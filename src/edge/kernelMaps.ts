@@ -9,10 +9,12 @@ import {
   BindingOffset,
   FLOW_FAST,
   FLOW_FINAL,
-  FLOW_KEY_SIZE,
+  FLOW4_KEY_SIZE,
+  FLOW6_KEY_SIZE,
   FLOW_OPENED,
   FLOW_SIZE,
-  FlowKeyOffset,
+  Flow4KeyOffset,
+  Flow6KeyOffset,
   FlowOffset,
   NAME4_KEY_SIZE,
   NAME6_KEY_SIZE,
@@ -41,7 +43,8 @@ export interface LiveMaps {
   readonly names4: BpfMap;
   readonly names6: BpfMap;
   readonly bindings: BpfMap;
-  readonly flows: BpfMap;
+  readonly flows4: BpfMap;
+  readonly flows6: BpfMap;
 }
 
 export interface LearnedInKernel {
@@ -60,7 +63,8 @@ export class KernelMaps {
   readonly #name = Buffer.alloc(NAME_SIZE);
   readonly #bindingKey = Buffer.alloc(BINDING_KEY_SIZE);
   readonly #binding = Buffer.alloc(BINDING_SIZE);
-  readonly #flowKey = Buffer.alloc(FLOW_KEY_SIZE);
+  readonly #flow4 = Buffer.alloc(FLOW4_KEY_SIZE);
+  readonly #flow6 = Buffer.alloc(FLOW6_KEY_SIZE);
   readonly #flow = Buffer.alloc(FLOW_SIZE);
   /** Entries that found no room. */
   full = 0;
@@ -118,13 +122,13 @@ export class KernelMaps {
     value[FlowOffset.reason] = command.reason;
     value[FlowOffset.flags] = command.flags;
     value.writeUInt32LE(command.verdict === "pending" ? Math.floor(now / 1000) : 0, FlowOffset.openedS);
-    this.#put(this.#maps.flows, this.#writeFlowKey(command.key), value);
+    this.#put(this.#flowsMap(command.key), this.#writeFlowKey(command.key), value);
   }
 
   /** What is cached for a TCP flow, if eBPF would go by it. */
   flowGet(key: FlowKey): CachedFlow | undefined {
     const flow = this.#flow;
-    if (!this.#maps.flows.read(this.#writeFlowKey(key), flow)) return undefined;
+    if (!this.#flowsMap(key).read(this.#writeFlowKey(key), flow)) return undefined;
     const verdict = flow[FlowOffset.verdict];
     const flags = flow[FlowOffset.flags] as number;
     const idleMs = monotonicMs() - readMs(flow, FlowOffset.lastSeenNs);
@@ -202,15 +206,21 @@ export class KernelMaps {
     return key;
   }
 
+  #flowsMap(flow: FlowKey): BpfMap {
+    return flow.src.length === 4 ? this.#maps.flows4 : this.#maps.flows6;
+  }
+
   #writeFlowKey(flow: FlowKey): Buffer {
-    const key = this.#flowKey;
-    writeAddr16(key, FlowKeyOffset.src, flow.src);
-    writeAddr16(key, FlowKeyOffset.dst, flow.dst);
+    const v4 = flow.src.length === 4;
+    const key = v4 ? this.#flow4 : this.#flow6;
+    const at = v4 ? Flow4KeyOffset : Flow6KeyOffset;
+    key.write(flow.src, at.src, flow.src.length, "latin1");
+    key.write(flow.dst, at.dst, flow.dst.length, "latin1");
     // Network order, as the packet has them.
-    key.writeUInt16BE(flow.sport, FlowKeyOffset.sport);
-    key.writeUInt16BE(flow.dport, FlowKeyOffset.dport);
-    key[FlowKeyOffset.proto] = flow.proto;
-    key.writeUInt32LE(flow.policy, FlowKeyOffset.policy);
+    key.writeUInt16BE(flow.sport, at.sport);
+    key.writeUInt16BE(flow.dport, at.dport);
+    key.writeUInt16LE(flow.policy, at.policy);
+    key[at.proto] = flow.proto;
     return key;
   }
 }

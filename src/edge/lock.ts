@@ -27,7 +27,13 @@ export function tryLock(path: string): FileLock | undefined {
 export function lockFolder(path: string, seconds: number): FileLock | undefined {
   for (let attempt = 0; attempt < 10; attempt++) {
     mkdirSync(path, { recursive: true, mode: 0o711 });
-    const fd = openSync(path, "r");
+    let fd: number;
+    try {
+      fd = openSync(path, "r");
+    } catch (error) {
+      if (errnoOf(error) === "ENOENT") continue;
+      throw error;
+    }
     const got = flock(fd, ["-w", String(seconds)]);
     if (got && isStill(path, fd)) return fileLock(fd);
     closeSync(fd);

@@ -25,6 +25,7 @@ export interface Sizes {
   readonly cidrs: number;
   /** Entries of names4, of names6 and of bindings each. */
   readonly names: number;
+  /** Entries of flows4; flows6 has half as many. */
   readonly flows: number;
 }
 

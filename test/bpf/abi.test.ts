@@ -61,14 +61,13 @@ test("a record survives encode and decode, at an offset too", () => {
 });
 
 test("ports of a flow key are in network order, those of a range in host order, padding is zero", () => {
-  const target = Buffer.alloc(abi.FLOW_KEY_SIZE, 0xff);
-  const src = new Uint8Array(16).fill(1);
-  const dst = new Uint8Array(16).fill(2);
-  abi.encodeFlowKey({ src, dst, sport: 0x1234, dport: 443, proto: 6, policy: 7 }, target);
-  assert.equal(
-    target.toString("hex"),
-    "01".repeat(16) + "02".repeat(16) + "1234" + "01bb" + "06" + "000000" + "07000000",
-  );
+  const tail = { sport: 0x1234, dport: 443, proto: 6, policy: 7 };
+  const target6 = Buffer.alloc(abi.FLOW6_KEY_SIZE, 0xff);
+  abi.encodeFlow6Key({ src: new Uint8Array(16).fill(1), dst: new Uint8Array(16).fill(2), ...tail }, target6);
+  assert.equal(target6.toString("hex"), "01".repeat(16) + "02".repeat(16) + "1234" + "01bb" + "0700" + "06" + "00");
+  const target4 = Buffer.alloc(abi.FLOW4_KEY_SIZE, 0xff);
+  abi.encodeFlow4Key({ src: 0x0a000001, dst: 0x0a000002, ...tail }, target4);
+  assert.equal(target4.toString("hex"), "0a000001" + "0a000002" + "1234" + "01bb" + "0700" + "06" + "00");
   assert.equal(
     abi.encodePortRange({ proto: 6, verdict: 3, low: 443, high: 0x1234, rule: 9 }).toString("hex"),
     "06030000" + "bb01" + "3412" + "09000000",

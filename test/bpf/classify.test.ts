@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { beforeEach, test } from "node:test";
 import * as abi from "../../src/core/abi.generated.js";
+import type { FlowKey } from "./flowKey.js";
 import {
   byAddress,
   byInterface,
@@ -17,6 +18,7 @@ import {
   TC_ACT_UNSPEC,
   type DeviceName,
   type Outcome,
+  SECOND,
 } from "./harness.js";
 import { address16, frame, icmp, ip, PROTO, TCP, tcp, udp } from "./packets.js";
 
@@ -64,7 +66,7 @@ const datagram = (what: What = {}) => send(PROTO.UDP, udp(what.sport ?? 40000, w
 const ping = (what: What = {}) =>
   what.dst?.includes(":") ? send(PROTO.ICMP6, icmp(128), what) : send(PROTO.ICMP, icmp(8), what);
 const v6 = { src: CLIENT6, dst: SERVER6 };
-const tcpKey = (what: What = {}): abi.AbiFlowKey => ({
+const tcpKey = (what: What = {}): FlowKey => ({
   policy: 1,
   src: address16(what.src ?? CLIENT),
   dst: address16(what.dst ?? SERVER),
@@ -540,8 +542,8 @@ test("flows: another generation, port, protocol, policy or direction is a miss",
 });
 
 test("flows: idle beyond its limit is a miss, by kind", () => {
-  path.config({ flowIdleTcp: 100, flowIdleOther: 20, flowIdleDeny: 10 });
-  const ago = (seconds: number) => now() - BigInt(seconds) * 1_000_000_000n;
+  path.config({ flowIdleTcpNs: 100n * SECOND, flowIdleOtherNs: 20n * SECOND, flowIdleDenyNs: 10n * SECOND });
+  const ago = (seconds: number) => now() - BigInt(seconds) * SECOND;
   const udpKey = { ...tcpKey(), proto: PROTO.UDP };
   path.flow(tcpKey(), { lastSeenNs: ago(99) });
   is(path.classify(ack()), "allow", "allow-flow");
@@ -560,7 +562,7 @@ test("flows: idle beyond its limit is a miss, by kind", () => {
   // User space's clock may be ahead of the kernel's coarse one. 0 seconds: never cached.
   path.flow(tcpKey(), { lastSeenNs: now() + 1_000_000_000n });
   is(path.classify(ack()), "allow", "allow-flow");
-  path.config({ flowIdleTcp: 0 });
+  path.config({ flowIdleTcpNs: 0n });
   path.flow(tcpKey(), {});
   is(path.classify(ack()), "inspect", "inspect");
 });
@@ -597,7 +599,7 @@ test("flows: until the server acknowledged the judged bytes, payload that touche
 
 test("flows: full, the oldest goes and its packets are judged anew", () => {
   path.object.close();
-  path = new Datapath(router, { flows: 128 });
+  path = new Datapath(router, { flows4: 128 });
   path.governed(router.lan0.ifindex);
   path.policy(1, abi.Verify.BOTH);
   path.cidr(1, SERVER, 32, {});

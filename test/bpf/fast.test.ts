@@ -5,6 +5,7 @@ import { beforeEach, test } from "node:test";
 import * as abi from "../../src/core/abi.generated.js";
 import { parseIp } from "../../src/core/wire/ip.js";
 import { clientHello, ping, tcp, udp, type TcpOptions } from "../packets.js";
+import type { FlowKey } from "./flowKey.js";
 import { byAddress, Datapath, MAC_A, makeRouter, marked, ownNamespace, TC_ACT_UNSPEC } from "./harness.js";
 import { address16, frame } from "./packets.js";
 
@@ -16,7 +17,7 @@ const REDIRECT = 7; // TC_ACT_REDIRECT
 const v4 = { src: "10.1.0.10", dst: "198.51.100.7" };
 const v6 = { src: "fd00:1::10", dst: "2001:db8:1::7" };
 const back = (ends: typeof v4) => ({ src: ends.dst, dst: ends.src });
-const keyOf = (ends: typeof v4, proto = 6): abi.AbiFlowKey => ({
+const keyOf = (ends: typeof v4, proto = 6): FlowKey => ({
   policy: 1,
   src: address16(ends.src),
   dst: address16(ends.dst),

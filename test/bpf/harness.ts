@@ -14,6 +14,7 @@ import { sortCidrs } from "../../src/core/policy/cidr.js";
 import type { KernelCidr, KernelPolicy } from "../../src/core/policy/types.js";
 import { fillTables, layOut } from "../../src/edge/tables.js";
 import { native, type BpfMap, type BpfObject, type BpfProgram } from "../../src/native/index.js";
+import { encodeFlowKey, type FlowKey } from "./flowKey.js";
 import { address, address16, frame, type Frame } from "./packets.js";
 
 /**
@@ -61,6 +62,9 @@ export function makeRouter(): Router {
   return devices;
 }
 
+/** In ns. */
+export const SECOND = 1_000_000_000n;
+
 export const MARK_MASK = 0x30;
 export const MARK_SHIFT = 4;
 /** Mark with our bits set to a verdict. */
@@ -94,10 +98,10 @@ export class Datapath {
     generation: 1,
     failOpen: 0,
     eventsPerSecond: 0,
-    flowIdleTcp: 3600,
-    flowIdleOther: 60,
-    flowIdleDeny: 5,
     fast: 0,
+    flowIdleTcpNs: 3600n * SECOND,
+    flowIdleOtherNs: 60n * SECOND,
+    flowIdleDenyNs: 5n * SECOND,
     hashSeed: new Uint8Array(16),
   };
 
@@ -107,7 +111,16 @@ export class Datapath {
       // L7EGG_BPF_OBJECT: another build of it, e.g. one that was broken on purpose to see these tests fail.
       path: process.env["L7EGG_BPF_OBJECT"] ?? fileURLToPath(new URL("../../build/l7egg.bpf.o", import.meta.url)),
       maxEntries: {
-        ...{ names4: 64, names6: 64, bindings: 64, flows: 1024, cidr4: 256, cidr4_index: 1024, cidr6: 64 },
+        ...{
+          names4: 64,
+          names6: 64,
+          bindings: 64,
+          flows4: 1024,
+          flows6: 1024,
+          cidr4: 256,
+          cidr4_index: 1024,
+          cidr6: 64,
+        },
         ...maxEntries,
       },
     });
@@ -217,8 +230,13 @@ export class Datapath {
     else this.put("names6", abi.encodeName6Key({ policy, client, addr: bytes }), abi.encodeName(full));
   }
 
-  flow(key: abi.AbiFlowKey, value: Partial<abi.AbiFlow>): void {
-    const full: abi.AbiFlow = {
+  flow(key: FlowKey, value: Partial<abi.AbiFlow>): void {
+    const at = encodeFlowKey(key);
+    this.put(at.map, at.key, this.flowValue(value));
+  }
+
+  flowValue(value: Partial<abi.AbiFlow>): Buffer {
+    return abi.encodeFlow({
       lastSeenNs: now(),
       packets: 0n,
       bytes: 0n,
@@ -233,21 +251,25 @@ export class Datapath {
       flags: abi.FLOW_FINAL,
       openedS: 0,
       ...value,
-    };
-    this.put("flows", abi.encodeFlowKey(key), abi.encodeFlow(full));
+    });
   }
 
-  getFlow(key: abi.AbiFlowKey): abi.AbiFlow | undefined {
-    const value = this.map("flows").get(abi.encodeFlowKey(key));
+  getFlow(key: FlowKey): abi.AbiFlow | undefined {
+    const at = encodeFlowKey(key);
+    const value = this.map(at.map).get(at.key);
     return value && abi.decodeFlow(value);
   }
 
-  flowCount(): number {
-    return this.map("flows").entries().count;
+  /** Of one map, or of both. */
+  flowCount(...maps: ("flows4" | "flows6")[]): number {
+    let sum = 0;
+    for (const map of maps.length > 0 ? maps : ["flows4", "flows6"]) sum += this.map(map).entries().count;
+    return sum;
   }
 
   forgetFlows(): void {
-    this.clear("flows");
+    this.clear("flows4");
+    this.clear("flows6");
   }
 
   /** Delete every entry. */

@@ -8,6 +8,7 @@ import { readFirstBytes } from "../../src/core/engine/firstBytes.js";
 import { defaultLimits } from "../../src/core/engine/limits.js";
 import { native } from "../../src/native/index.js";
 import { clientHello, tcp, type TcpOptions } from "../packets.js";
+import type { FlowKey } from "./flowKey.js";
 import { byAddress, Datapath, makeRouter, marked, now, ownNamespace } from "./harness.js";
 import { address16 } from "./packets.js";
 
@@ -22,7 +23,7 @@ const START = 1000;
 const hello = clientHello([NAME]);
 const timestamps = Buffer.from([1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2]);
 
-const keyOf = (ends = v4): abi.AbiFlowKey => ({
+const keyOf = (ends = v4): FlowKey => ({
   policy: 1,
   src: address16(ends.src),
   dst: address16(ends.dst),

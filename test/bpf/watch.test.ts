@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import * as abi from "../../src/core/abi.generated.js";
+import type { FlowKey } from "./flowKey.js";
 import { Datapath, makeRouter, ownNamespace, TC_ACT_UNSPEC, type DeviceName } from "./harness.js";
 import { address16, icmp, ip, PROTO, TCP, tcp, udp } from "./packets.js";
 
@@ -12,7 +13,7 @@ let path: Datapath;
 const CLIENT = "10.1.0.10";
 const SERVER = "198.51.100.7";
 const END = 5000;
-const key = (src = CLIENT, dst = SERVER, proto: number = PROTO.TCP): abi.AbiFlowKey => ({
+const key = (src = CLIENT, dst = SERVER, proto: number = PROTO.TCP): FlowKey => ({
   policy: 1,
   src: address16(src),
   dst: address16(dst),

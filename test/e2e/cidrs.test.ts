@@ -1,6 +1,7 @@
 /** CIDRs: first and last address, the ones just outside, the other family, protocols and ports. */
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
+import type { GatewayStatus } from "../../src/edge/status.js";
 import { cidr } from "../lab/plan.js";
 import { curl, ping } from "../lab/tools.js";
 import { fails, passes, scene } from "./scene.js";
@@ -26,6 +27,19 @@ describe("CIDRs of both families", () => {
     await fails(s, "tcp", hole, 5432, { reason: "deny-cidr" });
     await passes(s, "tcp", "198.51.100.131", 5432, { reason: "allow-cidr" });
     await passes(s, "tcp", "198.51.100.129", 5432, { reason: "allow-cidr" });
+  });
+
+  it("packets of known flows are counted together, whatever their family", async () => {
+    const known = async () => {
+      const { counters } = JSON.parse((await s.gateway.command("status", ["--json"])).stdout) as GatewayStatus;
+      return counters.find((one) => one.reason === "allow-flow")?.packets ?? 0;
+    };
+    for (const address of [cidr.inside4[0], cidr.inside6[0]]) {
+      const before = await known();
+      await passes(s, "tcp", address, 443, { reason: "allow-cidr" }, "GET / HTTP/1.0\r\n\r\n");
+      const more = (await known()) - before;
+      assert.ok(more >= 3, `${address}: the handshake's end, the request and the goodbye; ${more} were counted`);
+    }
   });
 
   it("ping too", async () => {

@@ -4,7 +4,7 @@ import { appendFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
-import { decodeConfig, decodeFlow, encodeFlow, encodeFlowKey } from "../../src/core/abi.generated.js";
+import { decodeConfig, decodeFlow, encodeFlow, encodeFlow4Key, encodeFlow6Key } from "../../src/core/abi.generated.js";
 import { monotonicMs } from "../../src/edge/clock.js";
 import { native } from "../../src/native/index.js";
 import { isProgramLoaded } from "../lab/programs.js";
@@ -12,14 +12,12 @@ import { snapshot } from "../lab/snapshot.js";
 import { until } from "../lab/process.js";
 import { addLink, cli, journalPath, kill9, links, options, pins, start, status, withRouter } from "./life.js";
 
-const flowKey = encodeFlowKey({
-  src: Buffer.from("00000000000000000000ffff0a000001", "hex"),
-  dst: Buffer.from("00000000000000000000ffff0a000002", "hex"),
-  sport: 1,
-  dport: 2,
-  proto: 6,
-  policy: 1,
-});
+const ends = { sport: 1, dport: 2, proto: 6, policy: 1 };
+const flowKeys = {
+  flows4: encodeFlow4Key({ src: 0x0a000001, dst: 0x0a000002, ...ends }),
+  flows6: encodeFlow6Key({ src: Buffer.alloc(16, 1), dst: Buffer.alloc(16, 2), ...ends }),
+};
+type FlowMap = keyof typeof flowKeys;
 
 function config(name: string): ReturnType<typeof decodeConfig> {
   const map = native.openPinnedMap(join(pins(name), "maps/config"));
@@ -28,15 +26,23 @@ function config(name: string): ReturnType<typeof decodeConfig> {
   return decodeConfig(value as Buffer);
 }
 
-function hasFlow(name: string): boolean {
-  const map = native.openPinnedMap(join(pins(name), "maps/flows"));
-  const value = map.get(flowKey);
+function hasFlow(name: string, of: FlowMap): boolean {
+  const map = native.openPinnedMap(join(pins(name), "maps", of));
+  const value = map.get(flowKeys[of]);
   map.close();
   return value !== undefined && decodeFlow(value).rule === 4711;
 }
+/** In both maps, in one, in none. */
+const flowsKept = (name: string) => (["flows4", "flows6"] as const).filter((of) => hasFlow(name, of));
+
+function roomOf(name: string, of: FlowMap): number {
+  const map = native.openPinnedMap(join(pins(name), "maps", of));
+  const { maxEntries } = map;
+  map.close();
+  return maxEntries;
+}
 
 function putFlow(name: string): void {
-  const map = native.openPinnedMap(join(pins(name), "maps/flows"));
   const { generation } = config(name);
   const zero = {
     packets: 0n,
@@ -49,8 +55,11 @@ function putFlow(name: string): void {
     openedS: 0,
   };
   const lastSeenNs = BigInt(Math.round(monotonicMs() * 1e6));
-  map.put(flowKey, encodeFlow({ ...zero, lastSeenNs, generation, rule: 4711, verdict: 3, reason: 3 }));
-  map.close();
+  for (const of of ["flows4", "flows6"] as const) {
+    const map = native.openPinnedMap(join(pins(name), "maps", of));
+    map.put(flowKeys[of], encodeFlow({ ...zero, lastSeenNs, generation, rule: 4711, verdict: 3, reason: 3 }));
+    map.close();
+  }
 }
 
 function countOf(name: string, map: string): number {
@@ -141,7 +150,7 @@ describe("kill -9 and start again", () => {
     }
     assert.equal(now.config.generation, old.config.generation);
     assert.deepEqual(now.config.hashSeed, old.config.hashSeed);
-    assert.ok(hasFlow(at.name));
+    assert.deepEqual(flowsKept(at.name), ["flows4", "flows6"]);
     assert.equal((await status(at)).adoptedFlows, true);
     await kill9(second);
   });
@@ -150,14 +159,15 @@ describe("kill -9 and start again", () => {
     const { generation } = config(at.name);
     const daemon = await start(at, options(at, ["--domain", "y.io"]));
     assert.equal(config(at.name).generation, generation + 1);
-    assert.ok(hasFlow(at.name), "kept, and worth nothing");
+    assert.deepEqual(flowsKept(at.name), ["flows4", "flows6"], "kept, and worth nothing");
     await kill9(daemon);
   });
 
   it("another size: the flows are not taken over", async () => {
-    const daemon = await start(at, options(at, ["--domain", "y.io", "--max-flows", "1000"]));
+    const daemon = await start(at, options(at, ["--domain", "y.io", "--max-flows", "1001"]));
     assert.equal((await status(at)).adoptedFlows, false);
-    assert.ok(!hasFlow(at.name));
+    assert.deepEqual(flowsKept(at.name), []);
+    assert.deepEqual([roomOf(at.name, "flows4"), roomOf(at.name, "flows6")], [1001, 501], "IPv6 has half the room");
     await kill9(daemon);
   });
 

@@ -9,7 +9,7 @@ import { instructionBounds, most, verifierBounds } from "./bounds.js";
 
 // L7EGG_BPF_OBJECT: another build of it, as in test/bpf.
 const path = process.env["L7EGG_BPF_OBJECT"] ?? fileURLToPath(new URL("../../../build/l7egg.bpf.o", import.meta.url));
-const object = native.loadObject({ path, maxEntries: { flows: 64 } });
+const object = native.loadObject({ path, maxEntries: { flows4: 64, flows6: 64 } });
 
 test("instructions of each program", async (t) => {
   for (const bound of instructionBounds) {
