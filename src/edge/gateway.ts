@@ -29,7 +29,7 @@ import { claimInstance, releaseInstance, writeRecord } from "./instances.js";
 import { rulesDown, rulesUp } from "./iptables.js";
 import { FastPath } from "./fastPath.js";
 import { Journal, readJournal } from "./journal.js";
-import { KernelMaps } from "./kernelMaps.js";
+import { KernelMaps, forLiveMaps } from "./kernelMaps.js";
 import { governedInterfaces, wantedAttachments } from "./layout.js";
 import type { Log } from "./log.js";
 import type { Plan } from "./preflight.js";
@@ -205,13 +205,12 @@ async function build(
   undo.push(() => queue.close());
   runner.start([queue]);
   undo.push(() => runner.stop());
-  const { names4, names6, bindings, flows } = datapath.maps;
   const workers = await QueueWorkers.start({
     queues: Array.from({ length: last - first }, (_, i) => first + 1 + i),
     setup: {
       specs: [spec],
       limits: defaultLimits,
-      maps: { names4: names4.fd, names6: names6.fd, bindings: bindings.fd, flows: flows.fd },
+      maps: forLiveMaps((name) => datapath.maps[name].fd),
       hashSeed: datapath.hashSeed,
       generation: datapath.generation,
       mark: options.mark,

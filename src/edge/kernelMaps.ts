@@ -38,13 +38,15 @@ import { errnoOf } from "./errors.js";
 
 const verdicts = { pending: Verdict.PENDING, allow: Verdict.ALLOW, deny: Verdict.DENY } as const;
 
-/** The maps that change while the gateway runs. */
-export interface LiveMaps {
-  readonly names4: BpfMap;
-  readonly names6: BpfMap;
-  readonly bindings: BpfMap;
-  readonly flows4: BpfMap;
-  readonly flows6: BpfMap;
+/** The maps that change while the gateway runs; what every thread that judges needs of the kernel. */
+export const liveMapNames = ["names4", "names6", "bindings", "flows4", "flows6"] as const;
+export type LiveMaps = Readonly<Record<(typeof liveMapNames)[number], BpfMap>>;
+
+/** One value for each of the live maps. */
+export function forLiveMaps<T>(
+  of: (name: (typeof liveMapNames)[number]) => T,
+): Record<(typeof liveMapNames)[number], T> {
+  return Object.fromEntries(liveMapNames.map((name) => [name, of(name)])) as Record<(typeof liveMapNames)[number], T>;
 }
 
 export interface LearnedInKernel {

@@ -11,10 +11,9 @@ import { NameHasher } from "../core/names/hash.js";
 import { Reason, Verdict } from "../core/abi.generated.js";
 import { compilePolicies } from "../core/policy/compile.js";
 import { native } from "../native/index.js";
-import type { BpfMap, Queue } from "../native/types.js";
+import type { Queue } from "../native/types.js";
 import { describe, errnoOf } from "./errors.js";
-import { KernelMaps } from "./kernelMaps.js";
-import type { LiveMaps } from "./kernelMaps.js";
+import { KernelMaps, forLiveMaps } from "./kernelMaps.js";
 import { KernelNames, unknownName } from "./kernelNames.js";
 import { Outbox } from "./outbox.js";
 import { rateLimited } from "./rateLimited.js";
@@ -25,12 +24,7 @@ import type { FromWorker, ToWorker, WorkerSetup, WorkerStats } from "./workerMes
 function work(port: MessagePort, setup: WorkerSetup): void {
   const { mark, failMode } = setup;
   const post = (message: FromWorker) => port.postMessage(message);
-  const shared: LiveMaps = {
-    names4: native.shareMap(setup.maps.names4),
-    names6: native.shareMap(setup.maps.names6),
-    bindings: native.shareMap(setup.maps.bindings),
-    flows: native.shareMap(setup.maps.flows),
-  };
+  const shared = forLiveMaps((name) => native.shareMap(setup.maps[name]));
   const maps = new KernelMaps(shared, new NameHasher(setup.hashSeed), setup.generation);
   const engine = new Engine({
     policies: compilePolicies(setup.specs).policies,
@@ -89,7 +83,7 @@ function work(port: MessagePort, setup: WorkerSetup): void {
         // With it the last thing goes that keeps this thread alive.
         queue.close();
         sender.close();
-        for (const map of Object.values(shared) as BpfMap[]) map.close();
+        for (const map of Object.values(shared)) map.close();
         outbox.flush();
         return port.close();
     }

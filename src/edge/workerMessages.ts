@@ -9,6 +9,7 @@ import type { EngineLimits } from "../core/engine/limits.js";
 import type { PolicySpec } from "../core/policy/types.js";
 import type { QueueStats } from "../native/types.js";
 import type { GovernedInterface } from "./clients.js";
+import type { LiveMaps } from "./kernelMaps.js";
 import type { FailMode, MarkBits } from "./options.js";
 import type { RunnerStats } from "./runner.js";
 
@@ -19,7 +20,7 @@ export interface WorkerSetup {
   readonly specs: readonly PolicySpec[];
   readonly limits: EngineLimits;
   /** Descriptors of this process. */
-  readonly maps: Readonly<Record<"names4" | "names6" | "bindings" | "flows", number>>;
+  readonly maps: Readonly<Record<keyof LiveMaps, number>>;
   readonly hashSeed: Uint8Array;
   readonly generation: number;
   readonly interfaces: readonly GovernedInterface[];

@@ -27,7 +27,7 @@ const url = (path: string) => JSON.stringify(new URL(`../../${path}`, import.met
 /** In a child: maps as a gateway has them, a flow whose beginning is awaited, and half a hello for it. */
 const setUp = `
   const { WorkerThread, WorkerRefused } = await import(${url("src/edge/workerThread.ts")});
-  const { KernelMaps } = await import(${url("src/edge/kernelMaps.ts")});
+  const { KernelMaps, liveMapNames } = await import(${url("src/edge/kernelMaps.ts")});
   const { NameHasher } = await import(${url("src/core/names/hash.ts")});
   const { ReasonCounters } = await import(${url("src/edge/reasonCounters.ts")});
   const { parsePolicy } = await import(${url("src/core/policy/parse.ts")});
@@ -36,8 +36,8 @@ const setUp = `
   const { monotonicMs } = await import(${url("src/edge/clock.ts")});
   const { ip, tcp } = await import(${url("test/lab/packets.ts")});
   const { hello } = await import(${url("test/lab/hello.ts")});
-  const object = native.loadObject({ path: ${JSON.stringify(fileURLToPath(new URL("../../build/l7egg.bpf.o", import.meta.url)))}, maxEntries: { flows: 1000, cidr4: 10, cidr6: 10 } });
-  const maps = Object.fromEntries(["names4", "names6", "bindings", "flows"].map((name) => [name, object.map(name)]));
+  const object = native.loadObject({ path: ${JSON.stringify(fileURLToPath(new URL("../../build/l7egg.bpf.o", import.meta.url)))}, maxEntries: { flows4: 1000, flows6: 1000 } });
+  const maps = Object.fromEntries(liveMapNames.map((name) => [name, object.map(name)]));
   const parsed = parsePolicy({ cidr: [], denyCidr: [], cn: [], port: [], namePort: [], domain: ["www.x.io"], resolver: ["192.0.2.53"] }, { id: 1, name: "t" });
   assert.ok(parsed.ok, JSON.stringify(parsed));
   const seed = new Uint8Array(16).fill(7);
