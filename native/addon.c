@@ -21,6 +21,7 @@ static const struct {
 	{ "fdClose", l7_fd_close },
 	{ "pin", l7_pin },
 	{ "openPinned", l7_open_pinned },
+	{ "shareMap", l7_share_map },
 
 	{ "mapInfo", l7_map_info },
 	{ "mapGet", l7_map_get },

@@ -5,6 +5,7 @@
 
 #include <bpf/libbpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -96,6 +97,25 @@ napi_value l7_open_pinned(napi_env env, napi_callback_info info)
 		return l7_throw_errno(env, "BPF_OBJ_GET", EINVAL, "another kind of BPF object is pinned here", NULL);
 	}
 	return l7_fd_wrap(env, kind, (int)fd);
+}
+
+/* shareMap(fd): a handle of its own for a map that another thread of this process holds open */
+napi_value l7_share_map(napi_env env, napi_callback_info info)
+{
+	napi_value argv[1];
+	uint32_t given;
+	int fd;
+
+	if (!l7_args(env, info, 1, argv) || !l7_get_u32(env, argv[0], "fd", &given))
+		return NULL;
+	fd = fcntl((int)given, F_DUPFD_CLOEXEC, 3);
+	if (fd < 0)
+		return l7_throw_errno(env, "share a BPF map", errno, NULL, NULL);
+	if (!is_kind(fd, L7_FD_MAP)) {
+		close(fd);
+		return l7_throw_errno(env, "share a BPF map", EINVAL, "this descriptor is of something else", NULL);
+	}
+	return l7_fd_wrap(env, L7_FD_MAP, fd);
 }
 
 static bool get_kind(napi_env env, napi_value value, uint32_t *kind)

@@ -11,7 +11,7 @@
 #   --eface IF         interface by which traffic leaves
 #   --iface IF         interface by which this box's own DNS answers come in; default: eface
 #   --own              govern this box's own egress too; the default when there is no --lan
-#   --queues A[:B]     NFQUEUE number, or a range that flows are spread over; default 0
+#   --queues A[:B]     NFQUEUE number; of a range, DNS goes to the first and the flows are spread over the others; default 0
 #   --mark-mask M      two neighbouring bits of the packet mark; default 0x30. All other bits are left as they are
 #   --mode nfqueue     the only one so far
 #   --fail-mode MODE   closed (default): nobody listens on the queue = drop; open: = pass (--queue-bypass)
@@ -40,6 +40,8 @@
 #    on this box the queries come by INPUT and the answers leave by OUTPUT. What the gateway itself sends (a refusal) carries ALLOW and isn't asked again.
 #  - A resolver may also be reached otherwise than by eface (another LAN, a third network, own egress with --iface): then the questions are no egress and carry
 #    no mark, but user space must have seen them to know the answers. (In OUTPUT it tells them from egress by INSPECT.)
+#  - Several queues: the hash of --queue-balance is of both addresses in either order and (IPv4) the protocol (include/net/netfilter/nf_queue.h), so
+#    a flow's packets meet one listener, which holds its segments; ports play no part, so all flows between two hosts meet the same one.
 #  - Own egress: OUTPUT asks the same classifier, pinned as a socket filter (`-m bpf`). iptables-legacy opens that path again whenever anybody
 #    changes the table: take the rules down before the pin. POSTROUTING asks it once more, about what nobody has decided: a device that has just
 #    come back under eface's name has no gate, and then this is the last place where a denied packet can be held. The mark INSPECT, which the packet
@@ -152,33 +154,46 @@ rules_mangle() {
   for lan in ${lans[@]+"${lans[@]}"}; do
     echo "-A $fwd -i $lan -o $eface -m mark --mark 0x0/$mask -j MARK --set-xmark $inspect/$mask"
   done
-  local queue="-j NFQUEUE --queue-num $queue_low"
-  [ "$queue_low" = "$queue_high" ] || queue="-j NFQUEUE --queue-balance $queue_low:$queue_high"
-  [ "$fail_mode" = closed ] || queue+=" --queue-bypass"
+  # The first queue is the one that knows of DNS questions and answers. The others take flows, all packets of one the same queue.
+  local first="-j NFQUEUE --queue-num $queue_low" others
+  case $((queue_high - queue_low)) in
+    0) others=$first ;;
+    1) others="-j NFQUEUE --queue-num $queue_high" ;;
+    *) others="-j NFQUEUE --queue-balance $((queue_low + 1)):$queue_high" ;;
+  esac
+  if [ "$fail_mode" = open ]; then first+=" --queue-bypass" others+=" --queue-bypass"; fi
 
   for lan in ${lans[@]+"${lans[@]}"}; do
     [ -z "$fast" ] || echo "-A $fwd -i $eface -o $lan -p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate NEW -j DROP"
     echo "-A $fwd -i $lan -o $eface $is_inspect $reply $to_allow"
     echo "-A $fwd -i $lan -o $eface -p $icmp $is_inspect $related $to_allow"
-    echo "-A $fwd -i $lan -o $eface $is_inspect $queue"
+    if [ "$first" != "$others" ]; then
+      for proto in udp tcp; do echo "-A $fwd -i $lan -o $eface -p $proto -m $proto --dport 53 $is_inspect $first"; done
+    fi
+    echo "-A $fwd -i $lan -o $eface $is_inspect $others"
     # A DNAT rule has taken it elsewhere since eBPF asked for its route: no egress.
     echo "-A $fwd -i $lan ! -o $eface $is_inspect -j MARK --set-xmark 0x0/$mask"
     for proto in udp tcp; do
-      echo "-A $fwd -o $lan -p $proto -m $proto --sport 53 $queue"
-      echo "-A $fwd -i $lan ! -o $eface -p $proto -m $proto --dport 53 $queue"
-      echo "-A $in -i $lan -p $proto -m $proto --dport 53 $queue"
-      echo "-A $out -o $lan -p $proto -m $proto --sport 53 $not_allowed $queue"
+      echo "-A $fwd -o $lan -p $proto -m $proto --sport 53 $first"
+      echo "-A $fwd -i $lan ! -o $eface -p $proto -m $proto --dport 53 $first"
+      echo "-A $in -i $lan -p $proto -m $proto --dport 53 $first"
+      echo "-A $out -o $lan -p $proto -m $proto --sport 53 $not_allowed $first"
     done
   done
   [ -n "$own" ] || return 0
   echo "-A $out -o $eface $reply $to_allow"
   echo "-A $out -o $eface -p $icmp $related $to_allow"
-  echo "-A $out -o $eface $not_allowed -m bpf --object-pinned $pin_dir/$name/output $queue"
+  if [ "$first" != "$others" ]; then
+    for proto in udp tcp; do
+      echo "-A $out -o $eface -p $proto -m $proto --dport 53 $not_allowed -m bpf --object-pinned $pin_dir/$name/output $first"
+    done
+  fi
+  echo "-A $out -o $eface $not_allowed -m bpf --object-pinned $pin_dir/$name/output $others"
   for proto in udp tcp; do
-    echo "-A $in -i $iface -p $proto -m $proto --sport 53 $queue"
+    echo "-A $in -i $iface -p $proto -m $proto --sport 53 $first"
     [ "$iface" != "$eface" ] || continue
     echo "-A $out -o $iface -p $proto -m $proto --dport 53 $not_allowed -j MARK --set-xmark $inspect/$mask"
-    echo "-A $out -o $iface -p $proto -m $proto --dport 53 $is_inspect $queue"
+    echo "-A $out -o $iface -p $proto -m $proto --dport 53 $is_inspect $first"
   done
   # Undecided is NONE, or INSPECT where what went to another network's resolver was sent here after all. Either way the gate judges it itself.
   echo "-A $post -o $eface -m mark --mark 0x0/$mask -j MARK --set-xmark $inspect/$mask"

@@ -66,7 +66,10 @@ export function buildProgram(): Command {
     .option("--verify <MODE>", "dns: a learned address is enough; sni: the name on the wire; both (default: both)")
     .option("--reject <MODE>", "tell a denied client: rst (TCP reset, ICMP prohibited) or drop (default: rst)")
     .option("--dns-deny <MODE>", "answer a denied DNS query: drop, refused, nxdomain (default: refused)")
-    .option("--queue <A[:B]>", `NFQUEUE numbers (default: ${defaults.queues.first})`)
+    .option(
+      "--queue <A[:B]>",
+      `NFQUEUE numbers; each but the first gets a thread that judges connections (default: ${defaults.queues.first})`,
+    )
     .option("--mark-mask <M>", `two neighbouring bits of the packet mark (default: ${formatMask(defaults.mark.mask)})`)
     .option("--fail-mode <MODE>", "closed: what can't be judged is dropped; open: it passes (default: closed)")
     .option("--log-format <F>", "pretty or json (default: pretty)")

@@ -5,6 +5,7 @@ import { UsageError } from "../edge/errors.js";
 import { formatQueues, listInstances } from "../edge/instances.js";
 import { defaults } from "../edge/options.js";
 import { instancePaths } from "../edge/paths.js";
+import type { QueueStatus } from "../edge/queueStatus.js";
 import type { GatewayStatus } from "../edge/status.js";
 import { print } from "./output.js";
 
@@ -63,8 +64,10 @@ export function formatStatus(status: GatewayStatus): string[] {
     ...status.queues.map(
       (queue) =>
         `  ${formatQueues({ first: queue.queue, last: queue.queue })}: ${queue.depth} waiting, ${queue.packets} packets, ${queue.verdicts} verdicts; ` +
-        `dropped by the kernel ${queue.queueDropped} (full) and ${queue.userDropped} (socket), ${queue.overruns} overruns, ${queue.verdictErrors} verdict errors`,
+        `dropped by the kernel ${queue.queueDropped} (full) and ${queue.userDropped} (socket), ${queue.overruns} overruns, ${queue.verdictErrors} verdict errors` +
+        workerText(queue),
     ),
+    ...(status.queues.length > 1 ? [allQueues(status.queues)] : []),
     "counters:",
     ...status.counters.map((one) => `  ${one.reason.padEnd(18)} ${String(one.packets).padStart(12)} packets`),
     `DNS questions: left to the kernel ${status.questions.allowed} times, ${status.engine.answersToKernel} of their answers came up`,
@@ -81,6 +84,18 @@ export function formatStatus(status: GatewayStatus): string[] {
   return out;
 }
 
+function workerText(queue: QueueStatus): string {
+  if (queue.thread !== "worker") return "";
+  const restarts = queue.restarts === 0 ? "" : `, ${queue.restarts} restarts`;
+  return `; worker ${queue.state}${restarts}`;
+}
+
+function allQueues(queues: readonly QueueStatus[]): string {
+  const sum = (of: (queue: QueueStatus) => number) => queues.reduce((total, queue) => total + of(queue), 0);
+  const lost = sum((queue) => queue.queueDropped + queue.userDropped);
+  return `  all: ${sum((queue) => Math.max(queue.depth, 0))} waiting, ${sum((queue) => queue.packets)} packets, ${sum((queue) => queue.verdicts)} verdicts; dropped by the kernel ${lost}`;
+}
+
 /** What was lost, if anything was: nothing to say is the rule. */
 function losses(status: GatewayStatus): string[] {
   const { engine, runner, journal, log } = status;
@@ -90,6 +105,7 @@ function losses(status: GatewayStatus): string[] {
     [status.questions.full, "DNS questions that found no room in the kernel's map"],
     [runner.exceptions, "internal errors"],
     [runner.overdue, "packets held for too long"],
+    [status.workersLost, "lines and names of workers that the main thread was too busy to take"],
     [runner.sendErrors, "resets and refusals that could not be sent"],
     [journal.lost, "learned names that a restart won't know"],
     [log.suppressed, "decisions beyond the log's 1,000 a second"],

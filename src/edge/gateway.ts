@@ -29,11 +29,13 @@ import { claimInstance, releaseInstance, writeRecord } from "./instances.js";
 import { rulesDown, rulesUp } from "./iptables.js";
 import { FastPath } from "./fastPath.js";
 import { Journal, readJournal } from "./journal.js";
-import { KernelMaps } from "./kernelMaps.js";
+import { KernelMaps, forLiveMaps } from "./kernelMaps.js";
 import { KernelQuestions } from "./kernelQuestions.js";
 import { governedInterfaces, wantedAttachments } from "./layout.js";
 import type { Log } from "./log.js";
 import type { Plan } from "./preflight.js";
+import { QueueWorkers } from "./queueWorkers.js";
+import { rateLimited } from "./rateLimited.js";
 import { Reattacher } from "./reattacher.js";
 import { Runner } from "./runner.js";
 
@@ -46,7 +48,10 @@ export interface GatewayParts {
   readonly maps: KernelMaps;
   readonly questions: KernelQuestions;
   readonly runner: Runner;
-  readonly queues: readonly Queue[];
+  /** The first queue: DNS, and everything if there is only one. */
+  readonly queue: Queue;
+  /** The other queues. */
+  readonly workers: QueueWorkers;
   readonly sender: RawSender;
   readonly events: EventReader;
   readonly reattacher: Reattacher;
@@ -94,7 +99,7 @@ export class Gateway {
   }
 
   async #stop(): Promise<void> {
-    const { plan, claim, datapath, journal, runner, queues, sender, events, reattacher, fastPath } = this.parts;
+    const { plan, claim, datapath, journal, runner, queue, workers, sender, events, reattacher, fastPath } = this.parts;
     const { attachments } = datapath;
     const all = (program: Attachment["program"]) => () =>
       attachments.list().filter((one) => one.program === program).forEach((one) => attachments.detach(one)); // prettier-ignore
@@ -103,12 +108,14 @@ export class Gateway {
       () => fastPath.close(),
       all("gate"),
       () => (plan.options.iptables ? rulesDown(plan.options.name) : undefined),
+      () => workers.stop(),
       () => runner.stop(),
       all("classify"),
       all("back"),
       all("watch"),
       () => events.close(),
-      () => queues.forEach((queue) => queue.close()),
+      () => workers.close(),
+      () => queue.close(),
       () => sender.close(),
       () => datapath.close(),
       () => removePins(plan.options.pinDir, claim),
@@ -198,15 +205,34 @@ async function build(
   for (let at = 0; at < restored.length; at += restoreSlice) runner.inject(restored.slice(at, at + restoreSlice));
   journal.commit();
 
-  const queues: Queue[] = [];
-  undo.push(() => queues.forEach((queue) => queue.close()));
-  for (let queue = options.queues.first; queue <= options.queues.last; queue++) {
-    const index = queues.length;
-    const handler: BatchHandler = (count, meta, data) => runner.onBatch(index, count, meta, data);
-    queues.push(openQueue(native, { queue, failOpen: options.failMode === "open" }, handler));
-  }
-  runner.start(queues);
+  const { first, last } = options.queues;
+  const handler: BatchHandler = (count, meta, data) => runner.onBatch(0, count, meta, data);
+  const queue = openQueue(native, { queue: first, failOpen: options.failMode === "open" }, handler);
+  undo.push(() => queue.close());
+  runner.start([queue]);
   undo.push(() => runner.stop());
+  const workers = await QueueWorkers.start({
+    queues: Array.from({ length: last - first }, (_, i) => first + 1 + i),
+    setup: {
+      specs: [spec],
+      limits: defaultLimits,
+      maps: forLiveMaps((name) => datapath.maps[name].fd),
+      hashSeed: datapath.hashSeed,
+      generation: datapath.generation,
+      mark: options.mark,
+      failMode: options.failMode,
+    },
+    interfaces,
+    engine,
+    log,
+    learned: ({ policy, client, name, address, chain, expires }) =>
+      runner.inject([{ type: "restored", policy, client, name, address, chain, expires }]),
+    // Nobody catches it: the process ends as by any other bug of ours, and the traffic stays governed.
+    gaveUp: (error) => {
+      throw error;
+    },
+  });
+  undo.push(() => workers.close());
 
   datapath.pin();
   if (options.iptables) {
@@ -224,7 +250,7 @@ async function build(
     );
   }
   removeLeftClsact(native, plan, previous);
-  const reattacher = new Reattacher({ plan, datapath, interfaces, log });
+  const reattacher = new Reattacher({ plan, datapath, interfaces, log, changed: () => workers.setInterfaces() });
   // An interface may have changed since the preflight.
   void reattacher.reconcile();
   const fastPath = new FastPath({ native, plan, datapath, log });
@@ -237,7 +263,8 @@ async function build(
     maps,
     questions,
     runner,
-    queues,
+    queue,
+    workers,
     sender,
     events,
     reattacher,
@@ -266,18 +293,4 @@ function removeLeftClsact(native: Native, plan: Plan, previous: Claim["previous"
 export function removePins(pinDir: string, claim: Pick<Claim, "paths">): void {
   removePinDir(claim.paths.pins);
   removeEmptyDir(pinDir);
-}
-
-/** At most ten lines a second: one bad packet a microsecond must not fill the disk. */
-function rateLimited(write: (message: string) => void): (message: string) => void {
-  let second = 0;
-  let lines = 0;
-  return (message) => {
-    const current = Math.floor(Date.now() / 1000);
-    if (current !== second) {
-      second = current;
-      lines = 0;
-    }
-    if (++lines <= 10) write(message);
-  };
 }

@@ -6,6 +6,7 @@ import {
   BINDING_KEY_SIZE,
   BINDING_SIZE,
   BindingKeyOffset,
+  BindingOffset,
   FLOW_FAST,
   FLOW_FINAL,
   FLOW4_KEY_SIZE,
@@ -21,6 +22,7 @@ import {
   NAME_SIZE,
   Name4KeyOffset,
   Name6KeyOffset,
+  NameOffset,
   Verdict,
   encodeBinding,
   encodeName,
@@ -36,13 +38,22 @@ import { errnoOf } from "./errors.js";
 
 const verdicts = { pending: Verdict.PENDING, allow: Verdict.ALLOW, deny: Verdict.DENY } as const;
 
-/** The maps that change while the gateway runs. */
-export interface LiveMaps {
-  readonly names4: BpfMap;
-  readonly names6: BpfMap;
-  readonly bindings: BpfMap;
-  readonly flows4: BpfMap;
-  readonly flows6: BpfMap;
+/** The maps that change while the gateway runs; what every thread that judges needs of the kernel. */
+export const liveMapNames = ["names4", "names6", "bindings", "flows4", "flows6"] as const;
+export type LiveMaps = Readonly<Record<(typeof liveMapNames)[number], BpfMap>>;
+
+/** One value for each of the live maps. */
+export function forLiveMaps<T>(
+  of: (name: (typeof liveMapNames)[number]) => T,
+): Record<(typeof liveMapNames)[number], T> {
+  return Object.fromEntries(liveMapNames.map((name) => [name, of(name)])) as Record<(typeof liveMapNames)[number], T>;
+}
+
+export interface LearnedInKernel {
+  readonly expires: number;
+  readonly rule: number;
+  /** Port set, 0 = everywhere. */
+  readonly ports: number;
 }
 
 export class KernelMaps {
@@ -134,6 +145,27 @@ export class KernelMaps {
       openedAt: flow.readUInt32LE(FlowOffset.openedS) * 1000,
       judgedStart: flow.readUInt32LE(FlowOffset.judgedStart),
       judgedEnd: flow.readUInt32LE(FlowOffset.judgedEnd),
+    };
+  }
+
+  /** What the kernel knows of an address that a client learned; times in milliseconds of CLOCK_MONOTONIC. */
+  nameGet(policy: number, client: string, address: Addr): LearnedInKernel | undefined {
+    const name = this.#name;
+    if (!this.#namesMap(address).read(this.#writeNameKey(policy, client, address), name)) return undefined;
+    return {
+      expires: readMs(name, NameOffset.expiresNs),
+      rule: name.readUInt32LE(NameOffset.rule),
+      ports: name.readUInt32LE(NameOffset.ports),
+    };
+  }
+
+  bindingGet(policy: number, client: string, address: Addr, name: string): LearnedInKernel | undefined {
+    const binding = this.#binding;
+    if (!this.#maps.bindings.read(this.#writeBindingKey(policy, client, address, name), binding)) return undefined;
+    return {
+      expires: readMs(binding, BindingOffset.expiresNs),
+      rule: binding.readUInt32LE(BindingOffset.rule),
+      ports: binding.readUInt32LE(BindingOffset.ports),
     };
   }
 

@@ -34,6 +34,8 @@ export interface Log {
   warn(fields: object, message: string): void;
   error(fields: object, message: string): void;
   decision(decision: DecisionCommand): void;
+  /** So many decisions were beyond the limit already where they were made. */
+  beyond(count: number): void;
   stats(): LogStats;
   /** Write out what is buffered, synchronously. */
   close(): void;
@@ -97,6 +99,11 @@ export function createLog(options: LogOptions): Log {
       const fields = decisionFields(decision, options.ruleText);
       if (options.format === "json") logger.info(fields, "decision");
       else destination.write(`[${clock(new Date())}]: ${decisionText(fields, color)}\n`);
+    },
+    beyond(count) {
+      decisions += count;
+      suppressed += count;
+      suppressedInSecond += count;
     },
     stats: () => ({ decisions, suppressed, dropped }),
     close() {

@@ -64,7 +64,7 @@ export const defaults = {
   sizes: { cidrs: 131_072, names: 262_144, flows: 524_288 },
 } as const;
 
-/** Most queues of one gateway: one thread serves them all, more only cost memory. */
+/** Most queues of one gateway: each but the first has a thread of its own. */
 export const maxQueues = 64;
 
 /**

@@ -18,6 +18,8 @@ export interface ReattacherOptions {
   readonly datapath: Datapath;
   /** Kept up to date: the runner reads it. */
   readonly interfaces: Map<number, GovernedInterface>;
+  /** Called when it has changed. */
+  readonly changed: () => void;
   readonly log: Log;
 }
 
@@ -92,10 +94,11 @@ export class Reattacher {
   }
 
   #enter(link: Link): void {
-    const { plan, datapath, interfaces } = this.#options;
+    const { plan, datapath, interfaces, changed } = this.#options;
     if (link.name !== plan.options.eface) {
       const governed = governedLan(link, plan.spec.id);
       interfaces.set(link.index, governed);
+      changed();
       datapath.setInterface(governed);
     }
     for (const one of this.#attachmentsOf(link)) datapath.attachments.attach(one);
@@ -104,12 +107,13 @@ export class Reattacher {
   }
 
   #leave(link: Link): void {
-    const { plan, datapath, interfaces } = this.#options;
+    const { plan, datapath, interfaces, changed } = this.#options;
     for (const one of this.#attachmentsOf(link)) datapath.attachments.detach(one);
     if (link.name === plan.options.eface) {
       datapath.removeEgress(link.index);
     } else {
       interfaces.delete(link.index);
+      changed();
       datapath.removeInterface(link.index);
     }
   }

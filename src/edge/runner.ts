@@ -36,6 +36,8 @@ export interface RunnerOptions {
   readonly send: (packet: Uint8Array) => void;
   readonly decided: (decision: DecisionCommand) => void;
   readonly failed: (message: string) => void;
+  /** Default: counters of its own. */
+  readonly reasons?: ReasonCounters;
   /** Default: CLOCK_MONOTONIC. */
   readonly now?: () => number;
   /** Longest that a packet may be held, default 60 s: longer than any bound of the engine. */
@@ -84,13 +86,14 @@ export class Runner {
   #overdue = 0;
   #duplicates = 0;
   #sendErrors = 0;
-  readonly #reasons = new ReasonCounters();
+  readonly #reasons: ReasonCounters;
 
   constructor(options: RunnerOptions) {
     this.#options = options;
     this.#now = options.now ?? monotonicMs;
     this.#maxHoldMs = options.maxHoldMs ?? 60_000;
     this.#failOpen = options.failMode === "open";
+    this.#reasons = options.reasons ?? new ReasonCounters();
   }
 
   /** `queues[i]` gives the verdicts for the packets of `onBatch(i, …)`. */

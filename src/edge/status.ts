@@ -1,12 +1,10 @@
 /** What a running gateway says of itself: plain data, ready for JSON. */
-import { readFileSync } from "node:fs";
 import { reasonName } from "../core/abi.generated.js";
 import type { EngineStats } from "../core/engine/engine.js";
 import { formatAddr } from "../core/net/address.js";
 import type { Explanation } from "../core/policy/explain.js";
 import { explain } from "../core/policy/explain.js";
 import type { Question } from "../core/policy/question.js";
-import type { QueueStats } from "../native/types.js";
 import type { Attachment } from "./attachments.js";
 import { clientText } from "./clientText.js";
 import { monotonicMs } from "./clock.js";
@@ -17,6 +15,8 @@ import type { JournalStats } from "./journal.js";
 import type { LogStats } from "./log.js";
 import type { Sizes } from "./options.js";
 import { formatMask } from "./options.js";
+import { addUp, queueStatus, type QueueStatus } from "./queueStatus.js";
+import { addCounts } from "./reasonCounters.js";
 
 export interface GatewayStatus {
   readonly instance: string;
@@ -38,6 +38,8 @@ export interface GatewayStatus {
   /** `null`: started with --no-iptables. */
   readonly iptables: string | null;
   readonly queues: readonly QueueStatus[];
+  /** Lines of workers' decisions, and confirmed names, that the main thread was too busy to take. */
+  readonly workersLost: number;
   readonly learned: { readonly total: number; readonly entries: readonly LearnedStatus[] };
   /** Kernel's and user space's together; reasons that never happened are left out. */
   readonly counters: readonly CounterStatus[];
@@ -61,12 +63,6 @@ export interface GatewayStatus {
   readonly log: LogStats;
 }
 
-export interface QueueStatus extends QueueStats {
-  readonly queue: number;
-  /** Packets that wait in the kernel now; -1: could not tell. */
-  readonly depth: number;
-}
-
 export interface LearnedStatus {
   readonly client: string;
   readonly name: string;
@@ -86,10 +82,11 @@ export interface CounterStatus {
 
 /** `learned`: most entries listed, the newest ones. */
 export async function gatewayStatus(gateway: Gateway, logStats: LogStats, learned: number): Promise<GatewayStatus> {
-  const { plan, datapath, engine, runner, queues, journal, maps, questions } = gateway.parts;
+  const { plan, datapath, engine, runner, queue, journal, maps, questions, workers } = gateway.parts;
   const { options, spec } = plan;
   const { reasons, ...run } = runner.stats();
-  const depths = queueDepths();
+  const threads = await workers.status();
+  const all = threads.flatMap((one) => one.stats ?? []);
   return {
     instance: options.name,
     pid: process.pid,
@@ -107,13 +104,14 @@ export async function gatewayStatus(gateway: Gateway, logStats: LogStats, learne
     sizes: options.sizes,
     fastPath: gateway.parts.fastPath.state,
     iptables: options.iptables ? (await rulesStatus(options.name)).state : null,
-    queues: queues.map((queue) => ({ queue: queue.queue, depth: depths.get(queue.queue) ?? -1, ...queue.stats() })),
+    queues: queueStatus(queue, run.held, threads),
+    workersLost: workers.lost,
     learned: learnedStatus(gateway, learned),
-    counters: mergeCounters(datapath.counters(), reasons),
+    counters: mergeCounters(datapath.counters(), addCounts([reasons, ...workers.reasons()])),
     generation: datapath.generation,
     adoptedFlows: datapath.adoptedFlows,
-    engine: engine.stats(),
-    runner: { ...run, mapFull: maps.full },
+    engine: addUp([engine.stats(), ...all.map((one) => one.engine)]),
+    runner: addUp([{ ...run, mapFull: maps.full }, ...all.map((one) => one.runner)]),
     questions: { allowed: questions.allowed, full: questions.full },
     journal: journal.stats(),
     log: logStats,
@@ -161,19 +159,4 @@ function learnedStatus(gateway: Gateway, limit: number): GatewayStatus["learned"
     secondsLeft: Math.floor((entry.expires - now) / 1000),
   }));
   return { total: all.length, entries };
-}
-
-/** Packets that wait in each queue (/proc/net/netfilter/nfnetlink_queue, third column). */
-function queueDepths(): Map<number, number> {
-  try {
-    const lines = readFileSync("/proc/net/netfilter/nfnetlink_queue", "utf8").split("\n");
-    return new Map(
-      lines.flatMap((line): [number, number][] => {
-        const columns = line.trim().split(/\s+/).map(Number);
-        return columns.length < 3 ? [] : [[columns[0] as number, columns[2] as number]];
-      }),
-    );
-  } catch {
-    return new Map();
-  }
 }

@@ -26,6 +26,7 @@ export interface Binding {
   fdClose(handle: Handle): void;
   pin(handle: Handle, kind: Kind, path: string): void;
   openPinned(kind: Kind, path: string): Handle;
+  shareMap(fd: number): Handle;
 
   mapInfo(map: Handle): {
     readonly id: number;

@@ -18,6 +18,10 @@ export function openPinnedMap(file: string): BpfMap {
   return new OpenMap(binding().openPinned(Kind.map, path(file, "path")));
 }
 
+export function shareMap(fd: number): BpfMap {
+  return new OpenMap(binding().shareMap(integer(fd, "fd", 3, 0x7fffffff)));
+}
+
 export function openPinnedProgram(file: string): BpfProgram {
   return new OpenProgram(binding().openPinned(Kind.program, path(file, "path")));
 }

@@ -1,6 +1,6 @@
 /** The addon behind argument checks. See docs/native.md; the contract is types.ts. */
 import { binding } from "./binding.js";
-import { loadObject, openPinnedMap, openPinnedProgram } from "./bpf.js";
+import { loadObject, openPinnedMap, openPinnedProgram, shareMap } from "./bpf.js";
 import { attachClsact, attachTcx, detachClsact, openPinnedLink, tcxCount } from "./link.js";
 import { openQueue } from "./queue.js";
 import { openRingBuffer } from "./ring.js";
@@ -16,6 +16,7 @@ export const native: Native = {
   loadObject,
   openPinnedMap,
   openPinnedProgram,
+  shareMap,
   openPinnedLink,
   attachTcx,
   tcxCount,

@@ -177,6 +177,11 @@ export interface Native {
   loadObject(options: LoadOptions): BpfObject;
   openPinnedMap(path: string): BpfMap;
   openPinnedProgram(path: string): BpfProgram;
+  /**
+   * A handle of its own for the map behind `BpfMap.fd` of another thread of this process, which must hold it open until then. Its `name` has
+   * the kernel's 15 characters. SystemError EBADF, EINVAL: no map.
+   */
+  shareMap(fd: number): BpfMap;
   openPinnedLink(path: string): TcxLink;
 
   /** Attach by TCX at the head of the chain. EINVAL/EOPNOTSUPP on kernels before 6.6. */

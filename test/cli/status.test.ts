@@ -24,6 +24,7 @@ const quiet: GatewayStatus = {
   queues: [
     { queue: 7, depth: 1, packets: 2, verdicts: 3, queueDropped: 4, userDropped: 5, overruns: 6, verdictErrors: 8 },
   ] as unknown as GatewayStatus["queues"],
+  workersLost: 0,
   learned: {
     total: 2,
     entries: [
@@ -62,6 +63,17 @@ test("what is attached, queues, counters, learned names with the time left; long
   assert.ok(lines.includes("learned names: 2 of 20, 0 forgotten for lack of room"));
   assert.ok(lines.includes("  lan0 02:00  a.io -> b.io = 192.0.2.7  9 s left  (--domain a.io)"));
   assert.equal(lines.at(-1), "  ... and 1 more (--learned N)");
+});
+
+test("several queues: each with its thread, and all together", () => {
+  const [main] = quiet.queues;
+  assert.ok(main);
+  const worker = { ...main, queue: 8, depth: 10, packets: 20, thread: "worker", state: "dead", restarts: 2 } as const;
+  const lines = formatStatus({ ...quiet, queues: [{ ...main, thread: "main" }, worker] });
+  assert.ok(lines.some((line) => line.startsWith("  7: 1 waiting") && line.endsWith("8 verdict errors")));
+  assert.ok(lines.some((line) => line.startsWith("  8: 10 waiting") && line.endsWith("; worker dead, 2 restarts")));
+  assert.ok(lines.includes("  all: 11 waiting, 22 packets, 6 verdicts; dropped by the kernel 18"));
+  assert.ok(!formatStatus(quiet).some((line) => line.startsWith("  all:")));
 });
 
 test("losses are listed if there are any", () => {

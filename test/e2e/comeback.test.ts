@@ -5,6 +5,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { Gateway } from "../lab/gateway.js";
+import { request } from "../lab/hello.js";
 import { type Lab } from "../lab/lab.js";
 import { lanAddress, server, wan } from "../lab/plan.js";
 import { connect } from "../lab/namespace.js";
@@ -28,6 +29,11 @@ async function governs(s: Scene): Promise<void> {
     curl(s.client, "https://www.allowed.example/", { family: 4 }),
   );
   assert.equal(got.outcome, "ok", got.error);
+  // Only user space reads HTTP: it must know the interface, too.
+  const http = await s.gateway.expect({ verdict: "allow", reason: "allow-name", port: 80 }, () =>
+    s.agent.call("tcp", { address: server(10).v4, port: 80, data: request("www.allowed.example") }),
+  );
+  assert.equal(http.outcome, "reply");
   const not = await s.gateway.expect({ verdict: "deny", reason: "unlearned", address: server(20).v4, port: 5433 }, () =>
     s.agent.call("tcp", { address: server(20).v4, port: 5433, timeoutMs: 700 }),
   );
@@ -66,12 +72,13 @@ function renewLan({ router, client }: Lab): void {
   ns.ip([`route add default via ${gateway.v4}`, `route add default via ${gateway.v6}`]);
 }
 
-for (const [what, renew] of [
-  ["eface", renewEface],
-  ["a LAN", renewLan],
+for (const [what, renew, queues] of [
+  ["eface", renewEface, "0"],
+  ["a LAN", renewLan, "0"],
+  ["a LAN, with workers,", renewLan, "0:2"],
 ] as const) {
   describe(`${what} comes back`, () => {
-    const s = scene({ masquerade: false }, { flags });
+    const s = scene({ masquerade: false }, { flags: [...flags, "--queue", queues] });
 
     it("while the gateway sleeps: what leaves a LAN is held back until it is governed", async () => {
       s.gateway.daemon.signal("SIGSTOP");

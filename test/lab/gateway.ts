@@ -40,6 +40,8 @@ export interface GatewayOptions {
   readonly name?: string;
   /** Run it in the namespace's own view of the files (its resolv.conf); it then mounts a bpffs of its own. Default false. */
   readonly ownView?: boolean;
+  /** Options for Node itself. */
+  readonly node?: readonly string[];
   /** Default "json"; "pretty" can't be asked for decisions. */
   readonly logFormat?: "json" | "pretty";
 }
@@ -96,7 +98,9 @@ export class Gateway {
     const where = options.where ?? lab.router;
     const eface = options.eface ?? "wan0";
     const resolvers = options.resolvers ?? [resolver.v4, resolver.v6, craftedResolver.v4, craftedResolver.v6];
-    const argv = [...program(), "run", "--name", name, "--log-format", options.logFormat ?? "json"];
+    const [node, ...script] = program();
+    const argv = [node as string, ...(options.node ?? []), ...script];
+    argv.push("run", "--name", name, "--log-format", options.logFormat ?? "json");
     for (const lan of options.lan ?? ["lan0"]) argv.push("--lan", lan);
     argv.push("--iface", options.iface ?? eface, "--eface", eface);
     for (const address of resolvers) argv.push("--resolver", address);

@@ -292,3 +292,42 @@ test("each worker thread has an addon of its own; ending one disturbs nobody", a
     },
   );
 });
+
+test("a map shared with a thread: one map, two handles, each closed by its own; ending a thread amid its work closes none of ours", async () => {
+  await succeeds(
+    `
+    import { readdirSync } from "node:fs";
+    import { Worker } from "node:worker_threads";
+    const object = native.loadObject({ path: process.env.FIXTURE });
+    const map = object.map("hash");
+    const fds = () => readdirSync("/proc/self/fd").length;
+    for (const ending of ["parentPort.close();", "process.exit(0);", "for (;;) addon.mapPut(map, key, value, 0);", "throw new Error('on purpose');"]) {
+      const before = fds();
+      const worker = new Worker(
+        'const { parentPort, workerData } = require("node:worker_threads"); const addon = require(workerData.addon);' +
+        'const map = addon.shareMap(workerData.fd); const [key, value] = [Buffer.alloc(4, 1), Buffer.alloc(8, 2)];' +
+        'addon.mapPut(map, key, value, 0); parentPort.postMessage(addon.mapGet(map, Buffer.alloc(4, 7)));' + ending,
+        { eval: true, execArgv: [], workerData: { addon: process.cwd() + "/build/l7egg.node", fd: map.fd } },
+      );
+      worker.on("error", (error) => assert.match(error.message, /on purpose/));
+      const exited = new Promise((resolve) => worker.on("exit", resolve));
+      map.put(Buffer.alloc(4, 7), Buffer.alloc(8, 9));
+      assert.deepEqual(Buffer.from(await new Promise((resolve) => worker.once("message", resolve))), Buffer.alloc(8, 9));
+      if (ending.startsWith("for")) await worker.terminate();
+      await exited;
+      assert.deepEqual(map.get(Buffer.alloc(4, 1)), Buffer.alloc(8, 2));
+      assert.ok(map.delete(Buffer.alloc(4, 1)));
+      assert.ok(fds() <= before, ending + ": " + fds() + " descriptors, before " + before);
+    }
+    const shared = native.shareMap(map.fd);
+    assert.deepEqual([shared.name, shared.type, shared.maxEntries], [map.name, map.type, map.maxEntries]);
+    map.close();
+    assert.deepEqual(shared.get(Buffer.alloc(4, 7)), Buffer.alloc(8, 9));
+    shared.close();
+    assert.throws(() => native.shareMap(object.program("emit").fd), { name: "SystemError", code: "EINVAL" });
+    assert.throws(() => native.shareMap(9_999), { name: "SystemError", code: "EBADF" });
+    for (const wrong of [1, -1, 1.5, "3", undefined]) assert.throws(() => native.shareMap(wrong), /fd must be/);
+    `,
+    { env: { FIXTURE: path } },
+  );
+});

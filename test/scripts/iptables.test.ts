@@ -77,16 +77,18 @@ for (const kind of ["nft", "legacy"] as const) {
         "-A L7EGG-FWD-a -i lan0 -o wan0 -m mark --mark 0x0/0xc00 -j MARK --set-xmark 0x400/0xc00",
         "-A L7EGG-FWD-a -i lan0 -o wan0 -m mark --mark 0x400/0xc00 -m conntrack --ctstate ESTABLISHED --ctdir REPLY -j MARK --set-xmark 0xc00/0xc00",
         `-A L7EGG-FWD-a -i lan0 -o wan0 -p ${icmp} -m mark --mark 0x400/0xc00 -m conntrack --ctstate RELATED -j MARK --set-xmark 0xc00/0xc00`,
-        "-A L7EGG-FWD-a -i lan0 -o wan0 -m mark --mark 0x400/0xc00 -j NFQUEUE --queue-balance 3:5",
+        "-A L7EGG-FWD-a -i lan0 -o wan0 -p udp -m udp --dport 53 -m mark --mark 0x400/0xc00 -j NFQUEUE --queue-num 3",
+        "-A L7EGG-FWD-a -i lan0 -o wan0 -p tcp -m tcp --dport 53 -m mark --mark 0x400/0xc00 -j NFQUEUE --queue-num 3",
+        "-A L7EGG-FWD-a -i lan0 -o wan0 -m mark --mark 0x400/0xc00 -j NFQUEUE --queue-balance 4:5",
         "-A L7EGG-FWD-a -i lan0 ! -o wan0 -m mark --mark 0x400/0xc00 -j MARK --set-xmark 0x0/0xc00",
-        "-A L7EGG-FWD-a -o lan0 -p udp -m udp --sport 53 -j NFQUEUE --queue-balance 3:5",
-        "-A L7EGG-FWD-a -i lan0 ! -o wan0 -p udp -m udp --dport 53 -j NFQUEUE --queue-balance 3:5",
-        "-A L7EGG-FWD-a -o lan0 -p tcp -m tcp --sport 53 -j NFQUEUE --queue-balance 3:5",
-        "-A L7EGG-FWD-a -i lan0 ! -o wan0 -p tcp -m tcp --dport 53 -j NFQUEUE --queue-balance 3:5",
-        "-A L7EGG-IN-a -i lan0 -p udp -m udp --dport 53 -j NFQUEUE --queue-balance 3:5",
-        "-A L7EGG-IN-a -i lan0 -p tcp -m tcp --dport 53 -j NFQUEUE --queue-balance 3:5",
-        "-A L7EGG-OUT-a -o lan0 -p udp -m udp --sport 53 -m mark ! --mark 0xc00/0xc00 -j NFQUEUE --queue-balance 3:5",
-        "-A L7EGG-OUT-a -o lan0 -p tcp -m tcp --sport 53 -m mark ! --mark 0xc00/0xc00 -j NFQUEUE --queue-balance 3:5",
+        "-A L7EGG-FWD-a -o lan0 -p udp -m udp --sport 53 -j NFQUEUE --queue-num 3",
+        "-A L7EGG-FWD-a -i lan0 ! -o wan0 -p udp -m udp --dport 53 -j NFQUEUE --queue-num 3",
+        "-A L7EGG-FWD-a -o lan0 -p tcp -m tcp --sport 53 -j NFQUEUE --queue-num 3",
+        "-A L7EGG-FWD-a -i lan0 ! -o wan0 -p tcp -m tcp --dport 53 -j NFQUEUE --queue-num 3",
+        "-A L7EGG-IN-a -i lan0 -p udp -m udp --dport 53 -j NFQUEUE --queue-num 3",
+        "-A L7EGG-IN-a -i lan0 -p tcp -m tcp --dport 53 -j NFQUEUE --queue-num 3",
+        "-A L7EGG-OUT-a -o lan0 -p udp -m udp --sport 53 -m mark ! --mark 0xc00/0xc00 -j NFQUEUE --queue-num 3",
+        "-A L7EGG-OUT-a -o lan0 -p tcp -m tcp --sport 53 -m mark ! --mark 0xc00/0xc00 -j NFQUEUE --queue-num 3",
       ];
       assert.deepEqual(rulesOf(kind, "", "mangle"), rules("icmp"));
       assert.deepEqual(rulesOf(kind, "6", "mangle"), rules("ipv6-icmp"));
@@ -269,6 +271,17 @@ for (const kind of ["nft", "legacy"] as const) {
           expected.map((line) => line.replace("-p icmp", "-p ipv6-icmp")),
         );
         assert.equal(setup("status", "--name", "own").code, 0);
+        // Two queues: DNS to the first, all else to the second.
+        up("--eface", "wan0", "--name", "own", "--pin-dir", pins, "--queues", "0:1");
+        const asked = `-m mark ! --mark 0x30/0x30 -m bpf --object-pinned ${pins}/own/output -j NFQUEUE --queue-num`;
+        assert.deepEqual(
+          rulesOf(kind, "", "mangle").filter((line) => /\/own\/output -j NFQUEUE/.test(line)),
+          [
+            `-A L7EGG-OUT-own -o wan0 -p udp -m udp --dport 53 ${asked} 0`,
+            `-A L7EGG-OUT-own -o wan0 -p tcp -m tcp --dport 53 ${asked} 0`,
+            `-A L7EGG-OUT-own -o wan0 ${asked} 1`,
+          ],
+        );
         // A LAN and the box itself under one instance.
         up("--lan", "lan0", "--own", "--eface", "wan0", "--name", "own", "--pin-dir", pins);
         assert.equal(rulesOf(kind, "", "mangle").filter((line) => line.startsWith("-A L7EGG")).length, 14 + 8);
@@ -412,6 +425,43 @@ for (const kind of ["nft", "legacy"] as const) {
       assert.deepEqual(saved(), before);
     });
 
+    test("packets: two hosts' packets meet one queue, whichever of them sends; many hosts use all queues", () => {
+      for (let host = 10; host < 26; host++) {
+        must("ip", "-n", client, "addr", "add", `10.9.1.${host}/24`, "dev", "c0");
+        must("ip", "-n", client, "addr", "add", `fd09:1::${host}/64`, "dev", "c0", "nodad");
+      }
+      try {
+        for (const family of ["", "6"]) {
+          inRouter(
+            `ip${family}tables-${kind}`,
+            "-t",
+            "mangle",
+            "-A",
+            "FORWARD",
+            "-j",
+            "NFQUEUE",
+            "--queue-balance",
+            "11:13",
+          );
+        }
+        const node = [process.execPath, "--import", "tsx", "--input-type=module", "-e", pairsByQueue];
+        const seen = JSON.parse(assertOk(inRouter(...node)).out) as Record<string, Record<string, number>>;
+        assert.equal(Object.keys(seen).length, 32, "sixteen hosts of each family");
+        const used = new Set<string>();
+        for (const [pair, queues] of Object.entries(seen)) {
+          assert.equal(Object.keys(queues).length, 1, `${pair} met the queues ${JSON.stringify(queues)}`);
+          assert.equal(Object.values(queues)[0], 2, `${pair}: a SYN and the reset that answers it`);
+          for (const queue of Object.keys(queues)) used.add(queue);
+        }
+        assert.deepEqual([...used].sort(), ["11", "12", "13"]);
+      } finally {
+        for (let host = 10; host < 26; host++) {
+          must("ip", "-n", client, "addr", "del", `10.9.1.${host}/24`, "dev", "c0");
+          must("ip", "-n", client, "addr", "del", `fd09:1::${host}/64`, "dev", "c0");
+        }
+      }
+    });
+
     test("packets: INSPECT stops at a queue without a listener, ALLOW passes, replies and open do", () => {
       for (const family of ["4", "6"] as const) {
         const tool = family === "4" ? `iptables-${kind}` : `ip6tables-${kind}`;
@@ -494,6 +544,36 @@ test("--help explains every option that the script knows", () => {
     assert.match(out, new RegExp(`^ +--${option}\\b`, "m"));
   }
 });
+
+/** In the router: from sixteen addresses of each family to a closed port of the server; which pairs of hosts met which queues, and how often. */
+const pairsByQueue = `
+  import { spawn } from "node:child_process";
+  const { native, Meta, META_STRIDE } = await import(${JSON.stringify(new URL("../../src/native/index.ts", import.meta.url).href)});
+  const seen = {};
+  const queues = [11, 12, 13].map((number) => {
+    const queue = native.openQueue({ queue: number }, (count, meta, data) => {
+      for (let i = 0; i < count; i++) {
+        const at = meta[i * META_STRIDE + Meta.offset];
+        const [from, length] = data[at] >> 4 === 4 ? [12, 4] : [8, 16];
+        const host = (n) => data.subarray(at + from + n * length, at + from + (n + 1) * length).toString("hex");
+        const pair = [host(0), host(1)].sort().join(" ");
+        seen[pair] ??= {};
+        seen[pair][number] = (seen[pair][number] ?? 0) + 1;
+        queue.verdict(meta[i * META_STRIDE + Meta.id], "accept");
+      }
+    });
+    return queue;
+  });
+  const connect = \`
+    import { connect } from "node:net";
+    for (let host = 10; host < 26; host++)
+      for (const [own, server] of [["10.9.1." + host, "10.9.2.2"], ["fd09:1::" + host, "fd09:2::2"]])
+        await new Promise((done) => connect({ host: server, port: 9, localAddress: own }).on("error", done));
+  \`;
+  await new Promise((done) => spawn("nsenter", ["--net=/run/netns/${client}", process.execPath, "--input-type=module", "-e", connect]).on("exit", done));
+  for (const queue of queues) queue.close();
+  console.log(JSON.stringify(seen));
+`;
 
 function setupWith(env: Readonly<Record<string, string>>, ...args: string[]): Result {
   return run("nsenter", [`--net=/run/netns/${router}`, "bash", script, ...args], { ...process.env, ...env });

@@ -19,7 +19,7 @@ import { DnsDatagrams } from "./dnsDatagrams.js";
 import { DnsStreams } from "./dnsStreams.js";
 import type { ClientId, Event, KernelDecisionEvent, PacketEvent, RestoredEvent } from "./events.js";
 import type { FlowLookup, TcpPacket } from "./flowState.js";
-import { LearnedNames, type LearnedEntry } from "./learned.js";
+import { LearnedTable, type LearnedEntry, type LearnedNames } from "./learned.js";
 import type { EngineLimits } from "./limits.js";
 import { TcpFlows } from "./tcpFlows.js";
 import {
@@ -47,6 +47,16 @@ export interface EngineConfig {
   readonly lookupFlow: FlowLookup;
   /** Read which question eBPF let pass; called for an answer that matches none of the engine's own. */
   readonly lookupAsked: AskedLookup;
+  /**
+   * What clients learned, if another engine keeps it and judges DNS: then DNS of trusted resolvers is dropped here (`internal`), for it was
+   * sent to the wrong queue. Default: a table of this engine's own.
+   */
+  readonly learned?: LearnedNames;
+  /**
+   * Milliseconds of CLOCK_MONOTONIC. A connection that was opened before may have been judged in part by an engine that is gone: what it let
+   * through of the first bytes isn't known here, so it is denied (mid-flow). Default: there was none.
+   */
+  readonly since?: number;
 }
 
 /** Sizes and losses of the engine's tables; every number has its limit in `EngineLimits`. */
@@ -73,16 +83,18 @@ export class Engine {
   readonly #streams: DnsStreams;
   readonly #resolvers: Set<Addr>;
   readonly #lookupFlow: FlowLookup;
+  readonly #judgesDns: boolean;
   #nextHousekeeping = 0;
 
   constructor(config: EngineConfig) {
     const { limits } = config;
     this.#policies = new Map(config.policies.map((policy) => [policy.id, policy]));
     this.#resolvers = new Set(config.policies.flatMap((policy) => policy.spec.resolvers));
-    this.#learned = new LearnedNames(limits.learned);
+    this.#learned = config.learned ?? new LearnedTable(limits.learned);
+    this.#judgesDns = config.learned === undefined;
     this.#voice = new Voice(limits);
     this.#lookupFlow = config.lookupFlow;
-    this.#tcp = new TcpFlows(limits, this.#learned, this.#voice, config.lookupFlow);
+    this.#tcp = new TcpFlows(limits, this.#learned, this.#voice, config.lookupFlow, config.since);
     this.#datagrams = new DnsDatagrams(limits, this.#learned, this.#voice, this.#policies, config.lookupAsked);
     this.#streams = new DnsStreams(limits, this.#learned, this.#voice);
   }
@@ -124,6 +136,11 @@ export class Engine {
 
   learned(): Iterable<LearnedEntry> {
     return this.#learned.entries();
+  }
+
+  /** The name that holds this address longest for this client. */
+  learnedAt(policy: number, client: ClientId, address: Addr): LearnedEntry | undefined {
+    return this.#learned.latest(policy, client, address);
   }
 
   #packet(event: PacketEvent, now: number, out: Command[]): void {
@@ -181,6 +198,7 @@ export class Engine {
         const { sport, dport } = udp.value;
         const packet = clientPacket(event, ip, policy, client, sport, dport, undefined);
         if (dport === DNS_PORT && policy.isResolver(ip.dst)) {
+          if (!this.#judgesDns) return this.#wrongQueue(packet, now, out);
           return this.#datagrams.query(packet, udp.value, event.hook === "forward", now, out);
         }
         if (toThisBox) return this.#notEgress(event, ip, sport, now, out);
@@ -227,9 +245,18 @@ export class Engine {
 
   #clientTcp(packet: TcpPacket, now: number, out: Command[]): void {
     const { policy, ip, dport } = packet;
-    if (dport === DNS_PORT && policy.isResolver(ip.dst)) return this.#streams.fromClient(packet, now, out);
+    if (dport === DNS_PORT && policy.isResolver(ip.dst)) {
+      if (!this.#judgesDns) return this.#wrongQueue(packet, now, out);
+      return this.#streams.fromClient(packet, now, out);
+    }
     if (this.#byCidr(packet, dport, now, out)) return;
     this.#tcp.packet(packet, now, out);
+  }
+
+  /** DNS that another engine judges: nothing is known here of its question. */
+  #wrongQueue(packet: ClientPacket, now: number, out: Command[]): void {
+    this.#voice.drop(packet.id, out);
+    this.#voice.denied(packet, { reason: Reason.INTERNAL, detail: "DNS belongs on the first queue" }, now, out);
   }
 
   /** UDP and ICMP echo: no name is looked for in them, the learned address decides. */
@@ -311,6 +338,7 @@ export class Engine {
   #towardsClient(event: PacketEvent, ip: IpPacket, now: number, out: Command[]): void {
     const trusted = this.#resolvers.has(ip.src);
     if (!trusted) return this.#voice.accept(event.id, undefined, out);
+    if (!this.#judgesDns) return this.#voice.discard(event.id, Reason.INTERNAL, event.bytes.length, out);
     if (ip.fragment !== "no" || ip.cut) return this.#voice.discard(event.id, Reason.FRAGMENT, event.bytes.length, out);
     if (!event.checksumPending && !transportChecksumOk(event.bytes, ip)) {
       return this.#voice.discard(event.id, Reason.CHECKSUM, event.bytes.length, out);

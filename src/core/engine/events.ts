@@ -60,7 +60,7 @@ export interface KernelDecisionEvent {
   readonly wireLength: number;
 }
 
-/** An address that a previous run of this instance learned and that is still valid. Give these before the first packet. */
+/** An address that a previous run of this instance learned and that is still valid (give these before the first packet), or that another engine bound. */
 export interface RestoredEvent {
   readonly type: "restored";
   readonly policy: number;

@@ -30,7 +30,22 @@ interface AddressGroup {
   ports: number;
 }
 
-export class LearnedNames {
+/** What the engine asks of learned names, and how it adds to them. */
+export interface LearnedNames {
+  readonly size: number;
+  readonly evicted: number;
+  entries(): Iterable<LearnedEntry>;
+  /** true: it was known, from this name. */
+  learn(entry: LearnedEntry, out: Command[]): boolean;
+  /** The binding of this name to this address, also if its time is over. */
+  binding(policy: number, client: ClientId, address: Addr, name: string): LearnedEntry | undefined;
+  /** The name that holds this address longest, also if its time is over. */
+  latest(policy: number, client: ClientId, address: Addr): LearnedEntry | undefined;
+  /** Housekeeping: look at `budget` entries, forget those whose time is over for longer than `graceMs`. */
+  expire(now: number, graceMs: number, budget: number, out: Command[]): void;
+}
+
+export class LearnedTable implements LearnedNames {
   /** Oldest first; learning again moves an entry to the end. */
   readonly #entries = new Map<string, LearnedEntry>();
   readonly #byAddress = new Map<string, AddressGroup>();
@@ -83,17 +98,14 @@ export class LearnedNames {
     return old !== undefined;
   }
 
-  /** The binding of this name to this address, also if its time is over. */
   binding(policy: number, client: ClientId, address: Addr, name: string): LearnedEntry | undefined {
     return this.#entries.get(entryKey(policy, client, address, name));
   }
 
-  /** The name that holds this address longest, also if its time is over. */
   latest(policy: number, client: ClientId, address: Addr): LearnedEntry | undefined {
     return this.#byAddress.get(addressKey(policy, client, address))?.latest;
   }
 
-  /** Housekeeping: look at `budget` entries, forget those whose time is over for longer than `graceMs`. */
   expire(now: number, graceMs: number, budget: number, out: Command[]): void {
     for (let i = 0; i < budget; i++) {
       const next = this.#sweep.next();

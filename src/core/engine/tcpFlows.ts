@@ -39,6 +39,8 @@ export class TcpFlows {
   readonly #learned: LearnedNames;
   readonly #voice: Voice;
   readonly #lookup: FlowLookup;
+  /** `EngineConfig.since` */
+  readonly #since: number;
   /** Insertion order is the order of deadlines. */
   readonly #pending = new Map<string, PendingFlow>();
   readonly #judged: BoundedTable<string, JudgedFlow>;
@@ -49,11 +51,12 @@ export class TcpFlows {
   #held = 0;
   evicted = 0;
 
-  constructor(limits: EngineLimits, learned: LearnedNames, voice: Voice, lookup: FlowLookup) {
+  constructor(limits: EngineLimits, learned: LearnedNames, voice: Voice, lookup: FlowLookup, since = -Infinity) {
     this.#limits = limits;
     this.#learned = learned;
     this.#voice = voice;
     this.#lookup = lookup;
+    this.#since = since;
     this.#judged = new BoundedTable({ max: limits.judgedFlows, ttl: limits.judgedMs, full: "evict-oldest" });
     this.#seen = new BoundedTable({ max: limits.seenNames, ttl: limits.seenMs, full: "evict-oldest" });
   }
@@ -78,6 +81,8 @@ export class TcpFlows {
       if (tcp.payloadEnd === tcp.payloadOffset) return this.#voice.accept(packet.id, MARK_PENDING, out);
       // The server stands elsewhere (RFC 9293 3.10.7.4): what is judged here would not be what it reads.
       if (!cached.opened) return this.#midFlow(packet, "the server has not answered this SYN", now, out);
+      // Its time is cut to seconds: one that was opened in this very second counts as opened before.
+      if (cached.openedAt <= this.#since) return this.#midFlow(packet, "opened before a restart", now, out);
       return this.#continue(id, this.#begun(id, cached, packet, now, out), packet, now, out);
     }
     const pending = this.#pending.get(id);

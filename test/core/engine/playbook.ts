@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { FLOW_FAST, FLOW_FINAL, reasonName } from "../../../src/core/abi.generated.js";
 import type { AskedQuestion } from "../../../src/core/engine/asked.js";
 import type { Command, FlowKey, FlowPutCommand } from "../../../src/core/engine/commands.js";
-import { Engine } from "../../../src/core/engine/engine.js";
+import { Engine, type EngineConfig } from "../../../src/core/engine/engine.js";
 import type { ClientId, Event, Hook, PacketEvent, PacketId } from "../../../src/core/engine/events.js";
 import type { CachedFlow } from "../../../src/core/engine/flowState.js";
 import { defaultLimits, type EngineLimits } from "../../../src/core/engine/limits.js";
@@ -60,7 +60,11 @@ export class Playbook {
   /** Verdicts by packet id: each id must get exactly one. */
   readonly #verdicts = new Map<number, number>();
 
-  constructor(flags: Partial<PolicyFlags> = {}, limits: Partial<EngineLimits> = {}) {
+  constructor(
+    flags: Partial<PolicyFlags> = {},
+    limits: Partial<EngineLimits> = {},
+    more: Partial<Pick<EngineConfig, "learned" | "since">> = {},
+  ) {
     const parsed = parsePolicy({ ...noFlags, ...flags });
     assert.ok(parsed.ok, parsed.ok ? "" : parsed.errors.join("\n"));
     const { policies } = compilePolicies([parsed.spec]);
@@ -69,6 +73,7 @@ export class Playbook {
       limits: { ...defaultLimits, ...limits },
       lookupFlow: (key) => this.#kernel.get(JSON.stringify(key)),
       lookupAsked: (key) => this.asked.get(JSON.stringify(key)),
+      ...more,
     });
   }
 

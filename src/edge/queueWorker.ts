@@ -1,0 +1,114 @@
+/**
+ * The thread of one queue: an engine that judges all but DNS, on the kernel's maps (kernelNames.ts). Started by queueWorkers.ts, ended by its
+ * message; if it ends otherwise, its queue has no listener and the kernel drops what is for it (fail mode open: lets it pass).
+ */
+import { parentPort, workerData } from "node:worker_threads";
+import type { MessagePort } from "node:worker_threads";
+import type { DecisionCommand } from "../core/engine/commands.js";
+import { Engine } from "../core/engine/engine.js";
+import type { ClientId, Event } from "../core/engine/events.js";
+import { NameHasher } from "../core/names/hash.js";
+import { Reason, Verdict } from "../core/abi.generated.js";
+import { compilePolicies } from "../core/policy/compile.js";
+import { native } from "../native/index.js";
+import type { Queue } from "../native/types.js";
+import { describe, errnoOf } from "./errors.js";
+import { KernelMaps, forLiveMaps } from "./kernelMaps.js";
+import { KernelNames, unknownName } from "./kernelNames.js";
+import { Outbox } from "./outbox.js";
+import { rateLimited } from "./rateLimited.js";
+import { ReasonCounters } from "./reasonCounters.js";
+import { Runner } from "./runner.js";
+import type { FromWorker, ToWorker, WorkerSetup, WorkerStats } from "./workerMessages.js";
+
+function work(port: MessagePort, setup: WorkerSetup): void {
+  const { mark, failMode } = setup;
+  const post = (message: FromWorker) => port.postMessage(message);
+  const shared = forLiveMaps((name) => native.shareMap(setup.maps[name]));
+  const maps = new KernelMaps(shared, new NameHasher(setup.hashSeed), setup.generation);
+  const engine = new Engine({
+    policies: compilePolicies(setup.specs).policies,
+    limits: setup.limits,
+    lookupFlow: (key) => maps.flowGet(key),
+    // DNS is the main thread's.
+    lookupAsked: () => undefined,
+    learned: new KernelNames(maps),
+    ...(setup.since === undefined ? {} : { since: setup.since }),
+  });
+  const outbox = new Outbox(post);
+  const sender = native.openRawSender((Verdict.ALLOW << mark.shift) >>> 0);
+  const interfaces = new Map(setup.interfaces.map((one) => [one.ifindex, one]));
+  let client: ClientId | undefined;
+  const runner = new Runner({
+    engine: {
+      handle(event: Event, now, out) {
+        client = event.type === "packet" ? event.client : undefined;
+        engine.handle(event, now, out);
+      },
+      nextDeadline: () => engine.nextDeadline(),
+    },
+    maps: {
+      learn: (command) => outbox.learned(command),
+      // It forgets nothing: the tables are the main thread's.
+      forget: () => undefined,
+      flowPut: (command, now) => maps.flowPut(command, now),
+    },
+    questions: { allow: () => undefined, answered: () => undefined },
+    journal: { append: () => undefined, flush: () => undefined },
+    interfaces,
+    mark,
+    failMode,
+    send: (packet) => sender.send(packet),
+    decided: (decision) => outbox.decision(decision, lacksName(decision) ? client : undefined),
+    failed: rateLimited((message) => outbox.failure(message)),
+    reasons: new ReasonCounters(setup.reasons),
+  });
+  const queue = native.openQueue({ queue: setup.queue, failOpen: failMode === "open" }, (count, meta, data) =>
+    runner.onBatch(0, count, meta, data),
+  );
+  runner.start([queue]);
+
+  port.on("message", (message: ToWorker) => {
+    switch (message.type) {
+      case "interfaces":
+        interfaces.clear();
+        for (const one of message.interfaces) interfaces.set(one.ifindex, one);
+        return;
+      case "taken":
+        return outbox.taken();
+      case "stats":
+        return post({ type: "stats", stats: statsOf(engine, runner, maps, queue) });
+      case "stop":
+        runner.stop();
+        outbox.flush();
+        return post({ type: "stopped", stats: statsOf(engine, runner, maps, queue) });
+      case "close":
+        // With it the last thing goes that keeps this thread alive.
+        queue.close();
+        sender.close();
+        for (const map of Object.values(shared)) map.close();
+        outbox.flush();
+        return port.close();
+    }
+  });
+  post({ type: "ready" });
+}
+
+/** Only the main thread knows for which name an address was learned. */
+function lacksName(decision: DecisionCommand): boolean {
+  return decision.name === unknownName || decision.reason === Reason.NAME_IP_MISMATCH;
+}
+
+function statsOf(engine: Engine, runner: Runner, maps: KernelMaps, queue: Queue): WorkerStats {
+  const { reasons: _, ...run } = runner.stats();
+  return { engine: engine.stats(), runner: { ...run, mapFull: maps.full }, queue: queue.stats() };
+}
+
+if (parentPort) {
+  try {
+    work(parentPort, workerData as WorkerSetup);
+  } catch (error) {
+    parentPort.postMessage({ type: "refused", code: errnoOf(error), message: describe(error) } satisfies FromWorker);
+    parentPort.close();
+  }
+}
