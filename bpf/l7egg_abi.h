@@ -315,6 +315,7 @@ struct l7_flow6_key {
 #define L7_FLOW_BY_HELLO 2 /* flag: the name on the wire decided; a new SYN must be judged anew */
 #define L7_FLOW_CLIMBED 4 /* flag: a payload went to user space before the verdict; it alone judges the range from then on */
 #define L7_FLOW_FAST 16 /* flag: both directions skip netfilter while l7_config.fast is 1 */
+#define L7_FLOW_RELEASED 32 /* flag: a part of the first bytes went on undecided; only who knows which may judge the rest (user space writes it) */
 #define L7_FLOW_OPENED 8 /* flag: the server acknowledged this flow's SYN, so its stream begins at judged_start */
 struct l7_flow {
 	__u64 last_seen_ns;

@@ -25,6 +25,7 @@ const opened: CachedFlow = {
   reason: Reason.PENDING,
   final: false,
   opened: true,
+  released: false,
   fast: false,
   openedAt: 1_000_000,
   judgedStart: 1_001,

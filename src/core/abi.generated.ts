@@ -39,6 +39,8 @@ export const FLOW_BY_HELLO = 2;
 export const FLOW_CLIMBED = 4;
 /** flag: both directions skip netfilter while l7_config.fast is 1 */
 export const FLOW_FAST = 16;
+/** flag: a part of the first bytes went on undecided; only who knows which may judge the rest (user space writes it) */
+export const FLOW_RELEASED = 32;
 /** flag: the server acknowledged this flow's SYN, so its stream begins at judged_start */
 export const FLOW_OPENED = 8;
 

@@ -33,7 +33,6 @@ function work(port: MessagePort, setup: WorkerSetup): void {
     // DNS is the main thread's.
     lookupAsked: () => undefined,
     learned: new KernelNames(maps),
-    ...(setup.since === undefined ? {} : { since: setup.since }),
   });
   const outbox = new Outbox(post);
   const sender = native.openRawSender((Verdict.ALLOW << mark.shift) >>> 0);

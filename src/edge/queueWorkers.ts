@@ -29,7 +29,7 @@ export const restartLimits = {
 export interface QueueWorkersOptions {
   /** NFQUEUE numbers. */
   readonly queues: readonly number[];
-  readonly setup: Omit<WorkerSetup, "queue" | "interfaces" | "since" | "reasons">;
+  readonly setup: Omit<WorkerSetup, "queue" | "interfaces" | "reasons">;
   readonly interfaces: ReadonlyMap<number, GovernedInterface>;
   /** The main thread's, for names that a worker doesn't know. */
   readonly engine: Pick<Engine, "learnedAt">;
@@ -70,7 +70,7 @@ export class QueueWorkers {
   static async start(options: QueueWorkersOptions): Promise<QueueWorkers> {
     const workers = new QueueWorkers(options);
     try {
-      await Promise.all(workers.#slots.map((slot) => workers.#start(slot, undefined)));
+      await Promise.all(workers.#slots.map((slot) => workers.#start(slot)));
       return workers;
     } catch (error) {
       await workers.close().catch(() => undefined);
@@ -141,7 +141,7 @@ export class QueueWorkers {
     throw new Error(`the worker of queue ${this.#slots[failed]?.queue}`, { cause });
   }
 
-  #start(slot: Slot, since: number | undefined): Promise<void> {
+  #start(slot: Slot): Promise<void> {
     const { setup, interfaces } = this.#options;
     const { queue, reasons } = slot;
     const begin = async () => {
@@ -151,7 +151,6 @@ export class QueueWorkers {
           specs: setup.specs.map(withoutTexts),
           queue,
           reasons,
-          since,
           interfaces: [...interfaces.values()],
         },
         { news: (news) => this.#news(news), died: (cause) => this.#died(slot, cause) },
@@ -181,8 +180,7 @@ export class QueueWorkers {
       `${died}; what climbs there ${meanwhile} until the next one is ready (restart ${this.#deaths.length} of ${restartLimits.most})`,
     );
     slot.restarts++;
-    // What the dead one let through of a connection's first bytes, nobody knows.
-    this.#start(slot, now).catch((error: unknown) => this.#died(slot, describe(error)));
+    this.#start(slot).catch((error: unknown) => this.#died(slot, describe(error)));
   }
 
   #news(news: News): void {

@@ -26,8 +26,6 @@ export interface WorkerSetup {
   readonly interfaces: readonly GovernedInterface[];
   readonly mark: MarkBits;
   readonly failMode: FailMode;
-  /** `EngineConfig.since`: when the worker before this one was found dead. */
-  readonly since: number | undefined;
   /** Counters by reason (reasonCounters.ts): the worker writes, the main thread reads. */
   readonly reasons: SharedArrayBuffer;
 }

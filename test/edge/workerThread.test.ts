@@ -46,7 +46,7 @@ const setUp = `
     queue: 5, specs: [parsed.spec], limits: defaultLimits, hashSeed: seed, generation: 1,
     maps: Object.fromEntries(Object.entries(maps).map(([name, map]) => [name, map.fd])),
     interfaces: [{ ifindex: 0, policy: 1, clientBy: 2, l3: false }],
-    mark: { mask: 0x30, shift: 4 }, failMode: "closed", since: undefined,
+    mark: { mask: 0x30, shift: 4 }, failMode: "closed",
     reasons: new SharedArrayBuffer(ReasonCounters.size), ...more,
   });
   const told = [];
@@ -124,20 +124,6 @@ test("a queue that is taken is refused with its code; the thread is gone", async
     assert.equal(stats.queue.packets, 0);
     await first.close();
     assert.deepEqual(deaths, []);
-    `,
-    { in: inside },
-  );
-});
-
-test("a worker that begins after another died judges no connection that was opened before it", async () => {
-  await succeeds(
-    `${setUp}
-    open(4201);
-    const thread = await WorkerThread.start(setup({ since: monotonicMs() }), events);
-    send(4201, 0);
-    await until("a decision", () => told.length > 0);
-    assert.deepEqual([told[0].verdict, told[0].reason, told[0].detail], ["deny", 51, "opened before a restart"]);
-    await thread.close();
     `,
     { in: inside },
   );

@@ -52,11 +52,6 @@ export interface EngineConfig {
    * sent to the wrong queue. Default: a table of this engine's own.
    */
   readonly learned?: LearnedNames;
-  /**
-   * Milliseconds of CLOCK_MONOTONIC. A connection that was opened before may have been judged in part by an engine that is gone: what it let
-   * through of the first bytes isn't known here, so it is denied (mid-flow). Default: there was none.
-   */
-  readonly since?: number;
 }
 
 /** Sizes and losses of the engine's tables; every number has its limit in `EngineLimits`. */
@@ -94,7 +89,7 @@ export class Engine {
     this.#judgesDns = config.learned === undefined;
     this.#voice = new Voice(limits);
     this.#lookupFlow = config.lookupFlow;
-    this.#tcp = new TcpFlows(limits, this.#learned, this.#voice, config.lookupFlow, config.since);
+    this.#tcp = new TcpFlows(limits, this.#learned, this.#voice, config.lookupFlow);
     this.#datagrams = new DnsDatagrams(limits, this.#learned, this.#voice, this.#policies, config.lookupAsked);
     this.#streams = new DnsStreams(limits, this.#learned, this.#voice);
   }

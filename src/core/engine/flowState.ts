@@ -26,6 +26,8 @@ export interface PendingFlow {
   readonly learned: LearnedEntry | undefined;
   /** For denials that no packet triggers (time-outs): the last payload's packet, once one didn't complete the hello. */
   last: TcpPacket | undefined;
+  /** Some of its packets went on undecided; the kernel's entry says so, too. */
+  released: boolean;
 }
 
 /**
@@ -38,6 +40,8 @@ export interface CachedFlow {
   readonly final: boolean;
   /** The server acknowledged the SYN: its stream begins at judgedStart. */
   readonly opened: boolean;
+  /** A part of its first bytes went on undecided (pending). */
+  readonly released: boolean;
   /** It skips netfilter; whatever is put in its place must say so, too. */
   readonly fast: boolean;
   /** Milliseconds of CLOCK_MONOTONIC at its SYN, cut to seconds; 0 if it wasn't opened as pending. */

@@ -22,7 +22,7 @@ import { readFirstBytes } from "./firstBytes.js";
 import type { CachedFlow, FlowLookup, JudgedFlow, PendingFlow, TcpPacket } from "./flowState.js";
 import type { LearnedEntry, LearnedNames } from "./learned.js";
 import type { EngineLimits } from "./limits.js";
-import { byAddress, judgedFlags, mismatch, refuseAddress, refusePort } from "./tcpWhy.js";
+import { byAddress, judgedFlags, mismatch, refuseAddress, refusePort, releasedFlags } from "./tcpWhy.js";
 import {
   flowId,
   flowKey,
@@ -39,8 +39,6 @@ export class TcpFlows {
   readonly #learned: LearnedNames;
   readonly #voice: Voice;
   readonly #lookup: FlowLookup;
-  /** `EngineConfig.since` */
-  readonly #since: number;
   /** Insertion order is the order of deadlines. */
   readonly #pending = new Map<string, PendingFlow>();
   readonly #judged: BoundedTable<string, JudgedFlow>;
@@ -51,12 +49,11 @@ export class TcpFlows {
   #held = 0;
   evicted = 0;
 
-  constructor(limits: EngineLimits, learned: LearnedNames, voice: Voice, lookup: FlowLookup, since = -Infinity) {
+  constructor(limits: EngineLimits, learned: LearnedNames, voice: Voice, lookup: FlowLookup) {
     this.#limits = limits;
     this.#learned = learned;
     this.#voice = voice;
     this.#lookup = lookup;
-    this.#since = since;
     this.#judged = new BoundedTable({ max: limits.judgedFlows, ttl: limits.judgedMs, full: "evict-oldest" });
     this.#seen = new BoundedTable({ max: limits.seenNames, ttl: limits.seenMs, full: "evict-oldest" });
   }
@@ -81,8 +78,10 @@ export class TcpFlows {
       if (tcp.payloadEnd === tcp.payloadOffset) return this.#voice.accept(packet.id, MARK_PENDING, out);
       // The server stands elsewhere (RFC 9293 3.10.7.4): what is judged here would not be what it reads.
       if (!cached.opened) return this.#midFlow(packet, "the server has not answered this SYN", now, out);
-      // Its time is cut to seconds: one that was opened in this very second counts as opened before.
-      if (cached.openedAt <= this.#since) return this.#midFlow(packet, "opened before a restart", now, out);
+      // An engine that is gone let it go, or this one, which had to forget the flow: other bytes could be judged in their place.
+      if (cached.released && this.#pending.get(id)?.firstSeq !== cached.judgedStart) {
+        return this.#midFlow(packet, "nobody knows what went on of its first bytes", now, out);
+      }
       return this.#continue(id, this.#begun(id, cached, packet, now, out), packet, now, out);
     }
     const pending = this.#pending.get(id);
@@ -142,6 +141,7 @@ export class TcpFlows {
       held: new HeldPackets(firstSeq),
       learned: this.#learned.latest(packet.policy.id, packet.client, packet.ip.dst),
       last: undefined,
+      released: false,
     };
     this.#pending.set(id, flow);
     return flow;
@@ -181,7 +181,7 @@ export class TcpFlows {
         // What went on may have been lost on its way.
         if (flow.held.hasReleased(end)) return this.#voice.accept(packet.id, MARK_PENDING, out);
         // What is held needs no second copy, but the sender waits for an acknowledgement of it before it sends the rest.
-        this.#letWindowOpen(flow, Math.max(flow.held.count - 1, 0), out);
+        this.#letWindowOpen(flow, packet, Math.max(flow.held.count - 1, 0), out);
         return this.#voice.drop(packet.id, out);
       case "ok":
         break;
@@ -205,7 +205,7 @@ export class TcpFlows {
           return this.#denyFlow(id, flow, packet, { reason: Reason.HELLO_TOO_LARGE }, now, out, true);
         }
         flow.last = withoutBuffer(packet);
-        return this.#letWindowOpen(flow, this.#limits.heldPerFlow, out);
+        return this.#letWindowOpen(flow, packet, this.#limits.heldPerFlow, out);
       case "bad":
         return this.#denyFlow(id, flow, packet, found, now, out, true);
       case "nameless":
@@ -251,9 +251,22 @@ export class TcpFlows {
     this.#learned.learn({ policy: policy.id, client, address: ip.dst, name, chain: [name], rule, ports, expires }, out);
   }
 
-  /** All but `keep` packets go on, oldest first, as long as nothing is missing before them. */
-  #letWindowOpen(flow: PendingFlow, keep: number, out: Command[]): void {
-    for (const id of flow.held.releaseInOrder(keep)) {
+  /** All but `keep` packets go on, oldest first, as long as nothing is missing before them. The kernel's entry says so before they do. */
+  #letWindowOpen(flow: PendingFlow, packet: TcpPacket, keep: number, out: Command[]): void {
+    const released = flow.held.releaseInOrder(keep);
+    if (released.length > 0 && !flow.released) {
+      flow.released = true;
+      this.#put(
+        packet,
+        { reason: Reason.PENDING },
+        "pending",
+        releasedFlags(flow.fast),
+        flow.firstSeq,
+        flow.firstSeq,
+        out,
+      );
+    }
+    for (const id of released) {
       this.#held--;
       this.#voice.accept(id, MARK_PENDING, out);
     }

@@ -3,7 +3,7 @@
  * Commands are written as short lines ("accept 1 mark=allow", "learn www.x.io 198.51.100.7") so that a mismatch reads as a diff.
  */
 import assert from "node:assert/strict";
-import { FLOW_FAST, FLOW_FINAL, reasonName } from "../../../src/core/abi.generated.js";
+import { FLOW_FAST, FLOW_FINAL, FLOW_OPENED, FLOW_RELEASED, reasonName } from "../../../src/core/abi.generated.js";
 import type { AskedQuestion } from "../../../src/core/engine/asked.js";
 import type { Command, FlowKey, FlowPutCommand } from "../../../src/core/engine/commands.js";
 import { Engine, type EngineConfig } from "../../../src/core/engine/engine.js";
@@ -63,7 +63,7 @@ export class Playbook {
   constructor(
     flags: Partial<PolicyFlags> = {},
     limits: Partial<EngineLimits> = {},
-    more: Partial<Pick<EngineConfig, "learned" | "since">> = {},
+    more: Partial<Pick<EngineConfig, "learned">> = {},
   ) {
     const parsed = parsePolicy({ ...noFlags, ...flags });
     assert.ok(parsed.ok, parsed.ok ? "" : parsed.errors.join("\n"));
@@ -142,7 +142,9 @@ export class Playbook {
     const openedAt = verdict === "pending" ? this.now : 0;
     const final = (flags & FLOW_FINAL) !== 0;
     const fast = (flags & FLOW_FAST) !== 0;
-    this.cache(command.key, { verdict, reason, final, opened: false, fast, openedAt, judgedStart, judgedEnd });
+    const opened = (flags & FLOW_OPENED) !== 0;
+    const released = (flags & FLOW_RELEASED) !== 0;
+    this.cache(command.key, { verdict, reason, final, opened, released, fast, openedAt, judgedStart, judgedEnd });
   }
 
   /** Move the clock and tick. */
@@ -173,7 +175,8 @@ function line(command: Command): string {
     case "flowPut": {
       const judged = (command.judgedEnd - command.judgedStart) >>> 0;
       const fast = command.flags & FLOW_FAST ? " fast" : "";
-      return `flow ${command.verdict} ${reasonName(command.reason)}${judged ? ` judged=${judged}` : ""}${fast}`;
+      const released = command.flags & FLOW_RELEASED ? " released" : "";
+      return `flow ${command.verdict} ${reasonName(command.reason)}${judged ? ` judged=${judged}` : ""}${fast}${released}`;
     }
     case "allowQuestion":
       return `question ${command.name} ${command.questionType}`;

@@ -461,6 +461,7 @@ describe("what eBPF judged", () => {
     reason: 5,
     final: false,
     opened: true,
+    released: false,
     fast: false,
     openedAt: 0,
     judgedStart: 1000,
@@ -595,6 +596,38 @@ describe("bounds", () => {
       "drop 4",
       ...allowedHello([5], hello),
     ]);
+  });
+
+  it("denies a flow that had to go while a part of its first bytes was under way: others could be judged in their place", () => {
+    for (const heldPerFlow of [1, 2]) {
+      const play = opened(learned({}, { pendingFlows: 1, heldPerFlow }));
+      play.packet(tcp(v4, { sport: 40_001, seq: 999, flags: "S" }));
+      play.answer();
+      play.packet(tcp(v4, { seq: 1000 }, hello.subarray(0, 9)));
+      const second = play.packet(tcp(v4, { seq: 1009 }, hello.subarray(9, 20)));
+      assert.deepEqual(second, heldPerFlow === 1 ? ["flow pending pending released", "accept 3 mark=pending"] : []);
+      play.packet(tcp(v4, { sport: 40_001, seq: 1000 }, hello.subarray(0, 9)));
+      const again = play.packet(tcp(v4, { seq: 1000 }, hello));
+      if (heldPerFlow === 1) assert.deepEqual(again.slice(0, 3), ["flow deny mid-flow", "drop 6", "DENY mid-flow"]);
+      else assert.deepEqual(again.slice(2), allowedHello([6], hello));
+    }
+  });
+
+  it("judges the rest of a flow of which a part went on, and a new one on its ports", () => {
+    const play = opened(learned({}, { heldPerFlow: 1 }));
+    const cut = [0, 9, 20, 30].map((at, i, all) => ({ at, bytes: hello.subarray(at, all[i + 1]) }));
+    const lines = cut.map(({ at, bytes }) => play.packet(tcp(v4, { seq: 1000 + at }, bytes)));
+    assert.deepEqual(lines.slice(0, 3), [
+      [],
+      ["flow pending pending released", "accept 2 mark=pending"],
+      ["accept 3 mark=pending"],
+    ]);
+    assert.deepEqual(lines[3], allowedHello([4, 5], hello));
+    const next = opened(learned({}, { heldPerFlow: 1 }));
+    for (const { at, bytes } of cut.slice(0, 3)) next.packet(tcp(v4, { seq: 1000 + at }, bytes));
+    next.packet(tcp(v4, { seq: 4999, flags: "S" }));
+    next.answer();
+    assert.deepEqual(next.packet(tcp(v4, { seq: 5000 }, hello)).at(-1), "ALLOW allow-name www.x.io");
   });
 
   it("writes one line for a denied flow, however often it is sent again", () => {
