@@ -229,24 +229,20 @@ describe("a worker dies", () => {
     assert.equal(lines.length, 2);
   });
 
-  it("amid a hello: what it held comes again and is judged; where it had let a part go, the connection is denied", async () => {
+  it("amid a hello of which it had let a part go: the connection is denied, whatever comes then", async () => {
     const bytes = hello(www);
-    const whole = await agent.call("hold", { address: v4, port: 443 });
-    await agent.call("exchange", { id: whole, data: bytes.subarray(0, 60), timeoutMs: 50 });
     // Bytes that the dead one let through are the server's already, and the next one doesn't know them.
     const parted = await agent.call("hold", { address: v4, port: 443 });
     for (let at = 0; at < 60; at += 10) {
       await agent.call("exchange", { id: parted, data: bytes.subarray(at, at + 10), timeoutMs: 50 });
     }
-    assert.equal((await statusOf(gateway)).engine.pendingFlows, 2);
+    assert.equal((await statusOf(gateway)).engine.pendingFlows, 1);
     await dies("throw", 3);
     const denied = await gateway.expect(
       { verdict: "deny", reason: "mid-flow", detail: "nobody knows what went on of its first bytes", address: v4 },
       () => agent.call("exchange", { id: parted, data: bytes.subarray(60), timeoutMs: 3_000 }),
     );
     assert.equal(denied.received.length, 0);
-    const judged = await agent.call("exchange", { id: whole, data: bytes.subarray(60), timeoutMs: 10_000 });
-    assert.equal(judged.outcome, "reply");
     assert.ok(await judges());
   });
 
