@@ -74,6 +74,8 @@ export class Runner {
   #queues: readonly Queue[] = [];
   readonly #held = new Map<PacketId, Held>();
   #out: Command[] = [];
+  /** Decisions that nobody has been told of yet: until the verdicts of their batch are on their way. */
+  readonly #undisclosed: DecisionCommand[] = [];
   #current = -1 as PacketId;
   #currentMark = 0;
   #currentJudged = true;
@@ -104,7 +106,7 @@ export class Runner {
     this.#arm();
   }
 
-  /** The handler of one queue's batches. Never throws. The verdicts are flushed by the binding after it returns. */
+  /** The handler of one queue's batches. Never throws. The verdicts are flushed by the binding after it returns, or here, before decisions are told. */
   onBatch(queue: number, count: number, meta: Uint32Array, data: Buffer): void {
     const now = this.#now();
     for (let i = 0; i < count; i++) {
@@ -112,6 +114,7 @@ export class Runner {
       this.#packets++;
       this.#onPacket(queue, meta, at, data, now);
     }
+    if (this.#undisclosed.length > 0) this.#flush();
     this.#arm();
   }
 
@@ -260,7 +263,7 @@ export class Runner {
         return;
       case "decision":
         if (!command.inKernel) this.#reasons.count(command.reason, 0);
-        this.#options.decided(command);
+        this.#undisclosed.push(command);
         return;
       case "count":
         this.#reasons.count(command.reason, command.bytes);
@@ -310,9 +313,19 @@ export class Runner {
     return queue;
   }
 
+  /** Verdicts first: a line of the log takes longer than the judgement, and nobody waits for it. */
   #flush(): void {
     this.#options.journal.flush();
     for (const queue of this.#queues) queue.flush();
+    const decisions = this.#undisclosed;
+    for (let i = 0; i < decisions.length; i++) {
+      try {
+        this.#options.decided(decisions[i] as DecisionCommand);
+      } catch (error) {
+        this.#fail("a decision could not be told", error);
+      }
+    }
+    decisions.length = 0;
   }
 
   #arm(): void {

@@ -441,22 +441,45 @@ test("the kernel's decisions reach the engine; a short record is refused", () =>
   assert.equal(bench.runner.stats().exceptions, 1);
 });
 
+const decision: DecisionCommand = {
+  type: "decision",
+  verdict: "deny",
+  reason: Reason.NAME_DENIED,
+  inKernel: false,
+  policy: 7,
+  rule: 0,
+  client: undefined,
+  address: undefined,
+  port: undefined,
+  proto: undefined,
+  name: undefined,
+  detail: undefined,
+};
+
+test("decisions are told when the verdicts of their batch are on their way; one that can't be told is said and no verdict's business", () => {
+  const bench = new Bench({
+    decided: ({ name }) => {
+      bench.trace.push(`decided ${name}`);
+      if (name === "1") throw new Error("disk full");
+    },
+  });
+  bench.answer = (event, out) => {
+    const { id } = event as PacketEvent;
+    out.push({ ...decision, name: String(id) }, drop(id));
+  };
+  bench.packets({ id: 1 }, { id: 2 });
+  assert.deepEqual(
+    bench.trace.filter((one) => one !== "journal flush"),
+    ["verdict 1 drop", "verdict 2 drop", "flush", "decided 1", "decided 2"],
+  );
+  assert.deepEqual(bench.failures, ["a decision could not be told: disk full"]);
+  bench.answer = () => {};
+  bench.runner.inject([{ type: "tick" }]);
+  assert.equal(bench.trace.filter((one) => one.startsWith("decided")).length, 2, "once");
+});
+
 test("a decision of user space is counted by reason, one of the kernel's is not counted twice", () => {
   const bench = new Bench();
-  const decision: DecisionCommand = {
-    type: "decision",
-    verdict: "deny",
-    reason: Reason.NAME_DENIED,
-    inKernel: false,
-    policy: 7,
-    rule: 0,
-    client: undefined,
-    address: undefined,
-    port: undefined,
-    proto: undefined,
-    name: undefined,
-    detail: undefined,
-  };
   bench.answer = (event, out) =>
     out.push(
       decision,
