@@ -43,7 +43,7 @@ describe("loading an object while signals arrive", () => {
         const rain = await shower(${JSON.stringify(signal)});
         try {
           for (let i = 0; i < 3; i++) {
-            native.loadObject({ path: process.env.OBJECT, maxEntries: { flows: 64 } }).close();
+            native.loadObject({ path: process.env.OBJECT, maxEntries: { flows4: 64, flows6: 64 } }).close();
             assert.equal(blocked(), before);
             const heard = rain.heard();
             for (let turns = 0; rain.heard() === heard && turns < 1000; turns++) await sleep(5);
