@@ -68,7 +68,7 @@ function announce(plan: Plan, log: Log): void {
   if (options.logFormat === "pretty") {
     log.info(
       {},
-      `governed: ${whom} and would leave by ${options.eface}; ${spec.rules.length} rules, verify ${spec.verify}`,
+      `governed: ${whom}${options.lan.length === 0 ? " that" : " and"} would leave by ${options.eface}; ${spec.rules.length} rules, verify ${spec.verify}`,
     );
     for (const rule of spec.rules.slice(0, 20)) log.info({}, `  ${rule.text}`);
     if (spec.rules.length > 20) log.info({}, `  ... and ${spec.rules.length - 20} more`);

@@ -92,7 +92,7 @@ export function diagnose(native: Native): Diagnosis {
       name: "IPv6 forwarding",
       answer: sysctl("net/ipv6/conf/all/forwarding"),
       needed: false,
-      cost: "as IPv4 forwarding, for IPv6",
+      cost: "this box routes no IPv6: --lan has nothing of it to govern",
     },
   );
   return {

@@ -93,7 +93,7 @@ describe("README: the original's command line", () => {
     assert.ok(words);
     const argv = [...originalProgram(), ...words.map((word) => word.replace("enp0s3", "eth0"))];
     const daemon = await ready(lab.client.ns, argv);
-    assert.match(daemon.stdout, /governed: this box's own egress and would leave by eth0; 3 rules/);
+    assert.match(daemon.stdout, /governed: this box's own egress that would leave by eth0; 3 rules/);
     assert.equal((await daemon.stop(8_000)).code, 0, daemon.stderr);
   });
 });

@@ -369,7 +369,10 @@ export class Engine {
     const ip = parsed.value;
     const ports = headerPorts(event.bytes, ip);
     const learned = this.#learned.latest(event.policy, event.client, ip.dst);
-    const why = { reason: event.reason, rule: event.rule, name: event.name ?? learned?.name };
+    // The commonest mistake of a first set-up: the clients ask somebody else.
+    const detail =
+      event.reason === Reason.UNLEARNED && ports === DNS_PORT ? "not a trusted resolver (--resolver)" : undefined;
+    const why = { reason: event.reason, rule: event.rule, name: event.name ?? learned?.name, detail };
     this.#voice.inKernel(event.verdict, { policy: event.policy, ip, dport: ports }, why, out);
     if (event.verdict === "allow" || !policy || ip.fragment === "later") return;
     const tcp = ip.proto === IPPROTO_TCP ? parseTcp(event.bytes, ip) : undefined;

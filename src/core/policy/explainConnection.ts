@@ -7,6 +7,8 @@ import type { CompiledPolicy } from "./compiledPolicy.js";
 import type { LearnedName } from "./explain.js";
 import { formatRange, PROTO_TCP } from "./ports.js";
 
+const DNS_PORT = 53;
+
 export interface Answer {
   readonly verdict: "allow" | "deny" | "inspect";
   readonly reason: number;
@@ -118,6 +120,10 @@ function byLearnedAddress(policy: CompiledPolicy, state: LearnedState, proto: nu
   const expired = state.all[0];
   if (!entry && expired) {
     return deny(Reason.EXPIRED, expired.rule, "it was learned, but its time is over: the client has to ask again");
+  }
+  // An address that is a trusted resolver's was answered before.
+  if (!entry && port === DNS_PORT) {
+    return deny(Reason.UNLEARNED, 0, "DNS, and none of the trusted resolvers: --resolver would make it one");
   }
   if (!entry) return deny(Reason.UNLEARNED, 0, "in no CIDR rule, and no client has learned it for an allowed name");
   const { rule } = entry;
