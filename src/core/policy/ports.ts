@@ -73,7 +73,7 @@ export function mergePorts(ranges: readonly PortRange[]): PortRange[] {
   return out;
 }
 
-/** TCP, UDP, DCCP, SCTP, UDP-Lite: for all others a range matches by protocol alone. The same list as in eBPF (bpf/parse.h). */
+/** TCP, UDP, DCCP, SCTP, UDP-Lite: for all others a range matches by protocol alone. The same list as in eBPF (bpf/packet.h). */
 export function hasPorts(proto: number): boolean {
   return proto === PROTO_TCP || proto === PROTO_UDP || proto === 33 || proto === 132 || proto === 136;
 }
