@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * The fast path. Seven programs, one set of maps:
+ * The fast path. Eight programs, one set of maps:
  *
  *   classify   TC ingress on each LAN interface: allows and pends by a mark, drops, or marks for user space
  *   output     socket filter for iptables (-m bpf). OUTPUT: 1 = send this box's own packet to user space; POSTROUTING: 1 = no gate, drop it
@@ -9,6 +9,7 @@
  *   back       TC ingress on eface, for LANs: replies of flows that skip netfilter
  *   past       socket filter for iptables PREROUTING (-m bpf): 1 = a packet of such a flow, which conntrack must not take for a new one
  *   answer     socket filter for iptables FORWARD (-m bpf): 1 = a DNS answer that teaches nothing new, which user space need not see
+ *   read_flows run by user space: the stored flows of a batch of packets in one system call
  *
  * A TC program that lets a packet go returns TC_ACT_UNSPEC (= TCX_NEXT), never TC_ACT_OK, so that other people's filters on the same interface
  * still see it.
@@ -17,6 +18,7 @@
 #include <linux/pkt_cls.h>
 #include "decide.h"
 #include "dns.h"
+#include "flow_reads.h"
 #include "maps.h"
 #include "parse.h"
 #include "reply.h"

@@ -334,6 +334,18 @@ struct l7_flow {
 	__u32 opened_s; // CLOCK_MONOTONIC seconds of the SYN; 0 if the flow wasn't opened as PENDING
 };
 
+/*
+ * What user space asks the program `read_flows`: L7_FLOW_READS of these one behind the other are its context. One system call for the flows of many
+ * packets.
+ */
+#define L7_FLOW_READS 32
+struct l7_flow_read {
+	__u32 family; // 4, 6; 0: nothing is asked here
+	__u32 found; // answer: 1, and `flow` is what is stored
+	__u8 key[40]; // l7_flow4_key (the rest is not looked at) or l7_flow6_key
+	__u8 flow[64]; // l7_flow
+};
+
 /* Map `counters` (per-CPU array of L7_REASON_MAX): __u32 reason -> l7_counter. */
 struct l7_counter {
 	__u64 packets;

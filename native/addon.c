@@ -21,7 +21,7 @@ static const struct {
 	{ "fdClose", l7_fd_close },
 	{ "pin", l7_pin },
 	{ "openPinned", l7_open_pinned },
-	{ "shareMap", l7_share_map },
+	{ "share", l7_share_fd },
 
 	{ "mapInfo", l7_map_info },
 	{ "mapGet", l7_map_get },
@@ -34,6 +34,7 @@ static const struct {
 
 	{ "programInfo", l7_program_info },
 	{ "programTestRun", l7_program_test_run },
+	{ "programRun", l7_program_run },
 
 	{ "linkAttach", l7_link_attach },
 	{ "linkUpdate", l7_link_update },

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Programs: asked for their name, run on a packet by the kernel's own test run. */
+/* Programs: asked for their name, run on a packet by the kernel's own test run, or on a context of the caller's (BPF_PROG_TYPE_SYSCALL). */
 #include "l7.h"
 #include "bpf_uapi.h"
 
@@ -75,4 +75,26 @@ napi_value l7_program_test_run(napi_env env, napi_callback_info info)
 	    !l7_set(env, result, "mark", l7_u32(env, out.mark)) || !l7_set(env, result, "data", bytes))
 		return l7_throw(env, "no memory");
 	return result;
+}
+
+/* run(program, context): the context is read and written in place */
+napi_value l7_program_run(napi_env env, napi_callback_info info)
+{
+	napi_value argv[2];
+	union bpf_attr attr = {};
+	uint8_t *context;
+	size_t length;
+	long err;
+	int fd;
+
+	if (!l7_args(env, info, 2, argv) || (fd = l7_fd_get(env, argv[0], L7_FD_PROGRAM)) < 0 ||
+	    !l7_get_bytes(env, argv[1], "context", &context, &length))
+		return NULL;
+	attr.test.prog_fd = (uint32_t)fd;
+	attr.test.ctx_in = (uint64_t)(uintptr_t)context;
+	attr.test.ctx_size_in = (uint32_t)length;
+	err = l7_bpf(BPF_PROG_TEST_RUN, &attr, sizeof(attr));
+	if (err < 0)
+		return l7_throw_errno(env, "BPF_PROG_RUN", (int)-err, NULL, NULL);
+	return l7_u32(env, attr.test.retval);
 }

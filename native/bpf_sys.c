@@ -99,23 +99,23 @@ napi_value l7_open_pinned(napi_env env, napi_callback_info info)
 	return l7_fd_wrap(env, kind, (int)fd);
 }
 
-/* shareMap(fd): a handle of its own for a map that another thread of this process holds open */
-napi_value l7_share_map(napi_env env, napi_callback_info info)
+/* share(kind, fd): a handle of its own for what another thread of this process holds open */
+napi_value l7_share_fd(napi_env env, napi_callback_info info)
 {
-	napi_value argv[1];
-	uint32_t given;
+	napi_value argv[2];
+	uint32_t kind, given;
 	int fd;
 
-	if (!l7_args(env, info, 1, argv) || !l7_get_u32(env, argv[0], "fd", &given))
+	if (!l7_args(env, info, 2, argv) || !get_kind(env, argv[0], &kind) || !l7_get_u32(env, argv[1], "fd", &given))
 		return NULL;
 	fd = fcntl((int)given, F_DUPFD_CLOEXEC, 3);
 	if (fd < 0)
-		return l7_throw_errno(env, "share a BPF map", errno, NULL, NULL);
-	if (!is_kind(fd, L7_FD_MAP)) {
+		return l7_throw_errno(env, "share a BPF object", errno, NULL, NULL);
+	if (!is_kind(fd, kind)) {
 		close(fd);
-		return l7_throw_errno(env, "share a BPF map", EINVAL, "this descriptor is of something else", NULL);
+		return l7_throw_errno(env, "share a BPF object", EINVAL, "this descriptor is of something else", NULL);
 	}
-	return l7_fd_wrap(env, L7_FD_MAP, fd);
+	return l7_fd_wrap(env, kind, fd);
 }
 
 static bool get_kind(napi_env env, napi_value value, uint32_t *kind)

@@ -163,10 +163,11 @@ napi_value l7_map_delete_batch(napi_env env, napi_callback_info info);
 napi_value l7_map_entries(napi_env env, napi_callback_info info);
 napi_value l7_pin(napi_env env, napi_callback_info info);
 napi_value l7_open_pinned(napi_env env, napi_callback_info info);
-napi_value l7_share_map(napi_env env, napi_callback_info info);
+napi_value l7_share_fd(napi_env env, napi_callback_info info);
 
 napi_value l7_program_info(napi_env env, napi_callback_info info);
 napi_value l7_program_test_run(napi_env env, napi_callback_info info);
+napi_value l7_program_run(napi_env env, napi_callback_info info);
 
 napi_value l7_link_attach(napi_env env, napi_callback_info info);
 napi_value l7_link_update(napi_env env, napi_callback_info info);

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { ClientBy, FLOW_FINAL, FLOW_OPENED, Reason, Verdict } from "../../src/core/abi.generated.js";
+import type { FlowPutCommand } from "../../src/core/engine/commands.js";
 import { NameHasher } from "../../src/core/names/hash.js";
 import { addrFromBytes, parseAddr, type Addr } from "../../src/core/net/address.js";
 import { compilePolicies } from "../../src/core/policy/compile.js";
@@ -10,6 +11,7 @@ import { removePinDir } from "../../src/edge/bpffs.js";
 import { clientOf } from "../../src/edge/clients.js";
 import { monotonicMs } from "../../src/edge/clock.js";
 import { Datapath } from "../../src/edge/datapath.js";
+import { KernelFlows } from "../../src/edge/kernelFlows.js";
 import { KernelMaps } from "../../src/edge/kernelMaps.js";
 import { defaults } from "../../src/edge/options.js";
 import { instancePaths } from "../../src/edge/paths.js";
@@ -37,6 +39,7 @@ export class TestDatapath {
   readonly gate: BpfProgram;
   readonly watch: BpfProgram;
   readonly maps: KernelMaps;
+  readonly #flows: KernelFlows;
   readonly #datapath: Datapath;
   readonly #lan = interfaceIndex(lanInterface);
   readonly #wan = interfaceIndex(wanInterface);
@@ -71,7 +74,8 @@ export class TestDatapath {
     this.gate = object!.program("gate");
     this.watch = object!.program("watch");
     const { maps, hashSeed, generation } = this.#datapath;
-    this.maps = new KernelMaps(maps, new NameHasher(hashSeed), generation);
+    this.maps = new KernelMaps(maps, new NameHasher(hashSeed));
+    this.#flows = new KernelFlows(maps, generation, undefined);
   }
 
   close(): void {
@@ -114,7 +118,7 @@ export class TestDatapath {
   openFlow(dst: Addr, sport: number, start: number): void {
     const key = { policy, src: clients[dst.length as 4 | 16], dst, sport, dport: 443, proto: 6 };
     const pending = { rule: 1, flags: FLOW_OPENED, judgedStart: start, judgedEnd: start };
-    this.maps.flowPut({ type: "flowPut", key, verdict: "pending", reason: Reason.PENDING, ...pending }, monotonicMs());
+    this.#putFlow({ type: "flowPut", key, verdict: "pending", reason: Reason.PENDING, ...pending });
   }
 
   /** Store flow number `number`: allowed and final, with an address and a port of its own. */
@@ -122,7 +126,12 @@ export class TestDatapath {
     const key = { policy, src: clients[4], ...flowNumber(number), proto: 6, dport: 443 };
     const reason = Reason.ALLOW_NAME;
     const judged = { rule: 1, flags: FLOW_FINAL, judgedStart: 0, judgedEnd: 0 };
-    this.maps.flowPut({ type: "flowPut", key, verdict: "allow", reason, ...judged }, monotonicMs());
+    this.#putFlow({ type: "flowPut", key, verdict: "allow", reason, ...judged });
+  }
+
+  #putFlow(command: FlowPutCommand): void {
+    this.#flows.put(command, monotonicMs());
+    this.#flows.flush();
   }
 
   /** Nanoseconds a run as the kernel measures them; throws if the program says anything else than `expected`. */

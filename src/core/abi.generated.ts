@@ -43,6 +43,7 @@ export const FLOW_FAST = 16;
 export const FLOW_RELEASED = 32;
 /** flag: the server acknowledged this flow's SYN, so its stream begins at judged_start */
 export const FLOW_OPENED = 8;
+export const FLOW_READS = 32;
 
 /** What a classifier says of a packet. The low two bits are also the value put in the mark (see l7_config.mark_shift). */
 export const Verdict = {
@@ -1323,6 +1324,47 @@ export function decodeFlow(source: Uint8Array, offset = 0): AbiFlow {
     reason: at.getUint8(57),
     flags: at.getUint8(58),
     openedS: at.getUint32(60, true),
+  };
+}
+
+/** What user space asks the program `read_flows`: L7_FLOW_READS of these one behind the other are its context. One system call for the flows of many packets. */
+export interface AbiFlowRead {
+  /** 4, 6; 0: nothing is asked here */
+  readonly family: number;
+  /** answer: 1, and `flow` is what is stored */
+  readonly found: number;
+  /** l7_flow4_key (the rest is not looked at) or l7_flow6_key */
+  readonly key: Uint8Array;
+  /** l7_flow */
+  readonly flow: Uint8Array;
+}
+
+export const FLOW_READ_SIZE = 112;
+/** Offset of each field in bytes. */
+export const FlowReadOffset = {
+  family: 0,
+  found: 4,
+  key: 8,
+  flow: 48,
+} as const;
+
+export function encodeFlowRead(value: AbiFlowRead, target: Buffer = Buffer.alloc(112), offset = 0): Buffer {
+  target.fill(0, offset, offset + 112);
+  const at = view(target, offset, 112);
+  at.setUint32(0, value.family, true);
+  at.setUint32(4, value.found, true);
+  putBytes(target, offset + 8, 40, value.key);
+  putBytes(target, offset + 48, 64, value.flow);
+  return target;
+}
+
+export function decodeFlowRead(source: Uint8Array, offset = 0): AbiFlowRead {
+  const at = view(source, offset, 112);
+  return {
+    family: at.getUint32(0, true),
+    found: at.getUint32(4, true),
+    key: getBytes(source, offset + 8, 40),
+    flow: getBytes(source, offset + 48, 64),
   };
 }
 

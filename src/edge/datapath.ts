@@ -80,6 +80,8 @@ export class Datapath {
   readonly #output: BpfProgram | undefined;
   readonly #past: BpfProgram | undefined;
   readonly #answer: BpfProgram | undefined;
+  /** `read_flows`, for `KernelFlows`. */
+  readonly flowReader: BpfProgram;
   readonly maps: Readonly<Record<MapName, BpfMap>>;
   readonly attachments: Attachments;
   readonly generation: number;
@@ -123,6 +125,7 @@ export class Datapath {
     });
     this.#object = object;
     this.maps = Object.fromEntries(mapNames.map((name) => [name, object.map(name)])) as Record<MapName, BpfMap>;
+    this.flowReader = object.program("read_flows");
     this.#output = config.own ? object.program("output") : undefined;
     this.#past = config.own ? undefined : object.program("past");
     this.#answer = config.own ? undefined : object.program("answer");

@@ -29,6 +29,7 @@ import { claimInstance, releaseInstance, writeRecord } from "./instances.js";
 import { rulesDown, rulesUp } from "./iptables.js";
 import { FastPath } from "./fastPath.js";
 import { Journal, readJournal } from "./journal.js";
+import { KernelFlows } from "./kernelFlows.js";
 import { KernelMaps, forLiveMaps } from "./kernelMaps.js";
 import { KernelQuestions } from "./kernelQuestions.js";
 import { governedInterfaces, wantedAttachments } from "./layout.js";
@@ -46,6 +47,7 @@ export interface GatewayParts {
   readonly engine: Engine;
   readonly journal: Journal;
   readonly maps: KernelMaps;
+  readonly flows: KernelFlows;
   readonly questions: KernelQuestions;
   readonly runner: Runner;
   /** The first queue: DNS, and everything if there is only one. */
@@ -171,12 +173,13 @@ async function build(
   undo.push(() => datapath.close());
 
   const hasher = new NameHasher(datapath.hashSeed);
-  const maps = new KernelMaps(datapath.maps, hasher, datapath.generation);
+  const maps = new KernelMaps(datapath.maps, hasher);
+  const flows = new KernelFlows(datapath.maps, datapath.generation, datapath.flowReader);
   const questions = new KernelQuestions(datapath.maps, hasher, datapath.generation);
   const engine = new Engine({
     policies: compiled.policies,
     limits: { ...defaultLimits, learned: options.sizes.names },
-    lookupFlow: (key) => maps.flowGet(key),
+    lookupFlow: (key) => flows.get(key),
     lookupAsked: (key) => questions.lookup(key),
   });
   const now = monotonicMs();
@@ -193,6 +196,7 @@ async function build(
   const runner = new Runner({
     engine,
     maps,
+    flows,
     questions,
     journal,
     interfaces,
@@ -217,6 +221,7 @@ async function build(
       specs: [spec],
       limits: defaultLimits,
       maps: forLiveMaps((name) => datapath.maps[name].fd),
+      flowReader: datapath.flowReader.fd,
       hashSeed: datapath.hashSeed,
       generation: datapath.generation,
       mark: options.mark,
@@ -261,6 +266,7 @@ async function build(
     engine,
     journal,
     maps,
+    flows,
     questions,
     runner,
     queue,

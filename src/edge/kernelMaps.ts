@@ -1,22 +1,12 @@
 /**
- * What the engine's commands do to the kernel maps. Each key and value has one buffer that is used again: the maps copy.
- * A full map is no error: the address is not learned or the flow not cached, and `full` counts it (documented, deny-safe).
+ * What clients learned, in the kernel maps. Each key and value has one buffer that is used again: the maps copy.
+ * A full map is no error: the address is not learned, and `full` counts it (documented, deny-safe).
  */
 import {
   BINDING_KEY_SIZE,
   BINDING_SIZE,
   BindingKeyOffset,
   BindingOffset,
-  FLOW_FAST,
-  FLOW_FINAL,
-  FLOW4_KEY_SIZE,
-  FLOW6_KEY_SIZE,
-  FLOW_OPENED,
-  FLOW_RELEASED,
-  FLOW_SIZE,
-  Flow4KeyOffset,
-  Flow6KeyOffset,
-  FlowOffset,
   NAME4_KEY_SIZE,
   NAME6_KEY_SIZE,
   NAME_SHARED,
@@ -24,24 +14,21 @@ import {
   Name4KeyOffset,
   Name6KeyOffset,
   NameOffset,
-  Verdict,
   encodeBinding,
   encodeName,
 } from "../core/abi.generated.js";
-import type { FlowKey, FlowPutCommand, ForgetCommand, LearnCommand } from "../core/engine/commands.js";
-import type { CachedFlow } from "../core/engine/flowState.js";
+import type { ForgetCommand, LearnCommand } from "../core/engine/commands.js";
 import type { NameHasher } from "../core/names/hash.js";
 import type { Addr } from "../core/net/address.js";
 import type { BpfMap } from "../native/types.js";
-import { monotonicMs, toNs } from "./clock.js";
-import { flowIdle } from "./datapath.js";
+import { toNs } from "./clock.js";
 import { errnoOf } from "./errors.js";
-
-const verdicts = { pending: Verdict.PENDING, allow: Verdict.ALLOW, deny: Verdict.DENY } as const;
+import { readMs, writeAddr16, writeLatin1 } from "./fields.js";
 
 /** The maps that change while the gateway runs; what every thread that judges needs of the kernel. */
 export const liveMapNames = ["names4", "names6", "bindings", "flows4", "flows6"] as const;
 export type LiveMaps = Readonly<Record<(typeof liveMapNames)[number], BpfMap>>;
+export type NameMaps = Pick<LiveMaps, "names4" | "names6" | "bindings">;
 
 /** One value for each of the live maps. */
 export function forLiveMaps<T>(
@@ -58,24 +45,19 @@ export interface LearnedInKernel {
 }
 
 export class KernelMaps {
-  readonly #maps: LiveMaps;
+  readonly #maps: NameMaps;
   readonly #hasher: NameHasher;
-  readonly #generation: number;
   readonly #name4 = Buffer.alloc(NAME4_KEY_SIZE);
   readonly #name6 = Buffer.alloc(NAME6_KEY_SIZE);
   readonly #name = Buffer.alloc(NAME_SIZE);
   readonly #bindingKey = Buffer.alloc(BINDING_KEY_SIZE);
   readonly #binding = Buffer.alloc(BINDING_SIZE);
-  readonly #flow4 = Buffer.alloc(FLOW4_KEY_SIZE);
-  readonly #flow6 = Buffer.alloc(FLOW6_KEY_SIZE);
-  readonly #flow = Buffer.alloc(FLOW_SIZE);
   /** Entries that found no room. */
   full = 0;
 
-  constructor(maps: LiveMaps, hasher: NameHasher, generation: number) {
+  constructor(maps: NameMaps, hasher: NameHasher) {
     this.#maps = maps;
     this.#hasher = hasher;
-    this.#generation = generation;
   }
 
   /** The binding first: an address that the kernel knows of must never lack the name it was learned for. */
@@ -109,45 +91,6 @@ export class KernelMaps {
       const key = this.#writeNameKey(command.policy, command.client, command.address);
       this.#namesMap(command.address).delete(key);
     }
-  }
-
-  /** `now`: milliseconds of CLOCK_MONOTONIC. */
-  flowPut(command: FlowPutCommand, now: number): void {
-    const value = this.#flow;
-    // Field by field: `encodeFlow` makes a view and a bigint for each of them, and this is written with every connection.
-    value.fill(0);
-    writeNs(value, FlowOffset.lastSeenNs, now);
-    value.writeUInt32LE(this.#generation, FlowOffset.generation);
-    value.writeUInt32LE(command.rule, FlowOffset.rule);
-    value.writeUInt32LE(command.judgedStart, FlowOffset.judgedStart);
-    value.writeUInt32LE(command.judgedEnd, FlowOffset.judgedEnd);
-    value[FlowOffset.verdict] = verdicts[command.verdict];
-    value[FlowOffset.reason] = command.reason;
-    value[FlowOffset.flags] = command.flags;
-    value.writeUInt32LE(command.verdict === "pending" ? Math.floor(now / 1000) : 0, FlowOffset.openedS);
-    this.#put(this.#flowsMap(command.key), this.#writeFlowKey(command.key), value);
-  }
-
-  /** What is cached for a TCP flow, if eBPF would go by it. */
-  flowGet(key: FlowKey): CachedFlow | undefined {
-    const flow = this.#flow;
-    if (!this.#flowsMap(key).read(this.#writeFlowKey(key), flow)) return undefined;
-    const verdict = flow[FlowOffset.verdict];
-    const flags = flow[FlowOffset.flags] as number;
-    const idleMs = monotonicMs() - readMs(flow, FlowOffset.lastSeenNs);
-    const limit = verdict === Verdict.DENY ? flowIdle.deny : flowIdle.tcp;
-    if (flow.readUInt32LE(FlowOffset.generation) !== this.#generation || idleMs >= limit * 1000) return undefined;
-    return {
-      verdict: verdict === Verdict.ALLOW ? "allow" : verdict === Verdict.PENDING ? "pending" : "deny",
-      reason: flow[FlowOffset.reason] as number,
-      final: (flags & FLOW_FINAL) !== 0,
-      opened: (flags & FLOW_OPENED) !== 0,
-      released: (flags & FLOW_RELEASED) !== 0,
-      fast: (flags & FLOW_FAST) !== 0,
-      openedAt: flow.readUInt32LE(FlowOffset.openedS) * 1000,
-      judgedStart: flow.readUInt32LE(FlowOffset.judgedStart),
-      judgedEnd: flow.readUInt32LE(FlowOffset.judgedEnd),
-    };
   }
 
   /** What the kernel knows of an address that a client learned; times in milliseconds of CLOCK_MONOTONIC. */
@@ -190,64 +133,23 @@ export class KernelMaps {
     if (address.length === 4) {
       const key = this.#name4;
       key.writeUInt32LE(policy, Name4KeyOffset.policy);
-      key.write(client, Name4KeyOffset.client, 16, "latin1");
-      key.write(address, Name4KeyOffset.addr, 4, "latin1");
+      writeLatin1(key, Name4KeyOffset.client, client);
+      writeLatin1(key, Name4KeyOffset.addr, address);
       return key;
     }
     const key = this.#name6;
     key.writeUInt32LE(policy, Name6KeyOffset.policy);
-    key.write(client, Name6KeyOffset.client, 16, "latin1");
-    key.write(address, Name6KeyOffset.addr, 16, "latin1");
+    writeLatin1(key, Name6KeyOffset.client, client);
+    writeLatin1(key, Name6KeyOffset.addr, address);
     return key;
   }
 
   #writeBindingKey(policy: number, client: string, address: Addr, name: string): Buffer {
     const key = this.#bindingKey;
     key.writeUInt32LE(policy, BindingKeyOffset.policy);
-    key.write(client, BindingKeyOffset.client, 16, "latin1");
+    writeLatin1(key, BindingKeyOffset.client, client);
     writeAddr16(key, BindingKeyOffset.addr, address);
     this.#hasher.hashInto(name, key, BindingKeyOffset.nameHash);
     return key;
-  }
-
-  #flowsMap(flow: FlowKey): BpfMap {
-    return flow.src.length === 4 ? this.#maps.flows4 : this.#maps.flows6;
-  }
-
-  #writeFlowKey(flow: FlowKey): Buffer {
-    const v4 = flow.src.length === 4;
-    const key = v4 ? this.#flow4 : this.#flow6;
-    const at = v4 ? Flow4KeyOffset : Flow6KeyOffset;
-    key.write(flow.src, at.src, flow.src.length, "latin1");
-    key.write(flow.dst, at.dst, flow.dst.length, "latin1");
-    // Network order, as the packet has them.
-    key.writeUInt16BE(flow.sport, at.sport);
-    key.writeUInt16BE(flow.dport, at.dport);
-    key.writeUInt16LE(flow.policy, at.policy);
-    key[at.proto] = flow.proto;
-    return key;
-  }
-}
-
-/** Milliseconds as a 64-bit count of nanoseconds, without a bigint: exact for the first 104 days after boot, then within some nanoseconds. */
-function writeNs(target: Buffer, offset: number, ms: number): void {
-  const ns = Math.round(ms * 1e6);
-  target.writeUInt32LE(ns % 0x1_0000_0000, offset);
-  target.writeUInt32LE(Math.floor(ns / 0x1_0000_0000), offset + 4);
-}
-
-function readMs(source: Buffer, offset: number): number {
-  return (source.readUInt32LE(offset + 4) * 0x1_0000_0000 + source.readUInt32LE(offset)) / 1e6;
-}
-
-/** The 16 bytes of an address in keys: IPv4 as ::ffff:a.b.c.d. */
-export function writeAddr16(target: Buffer, offset: number, address: Addr): void {
-  if (address.length === 4) {
-    target.fill(0, offset, offset + 10);
-    target[offset + 10] = 0xff;
-    target[offset + 11] = 0xff;
-    target.write(address, offset + 12, 4, "latin1");
-  } else {
-    target.write(address, offset, 16, "latin1");
   }
 }

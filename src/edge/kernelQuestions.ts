@@ -18,7 +18,7 @@ import type { NameHasher } from "../core/names/hash.js";
 import type { BpfMap } from "../native/types.js";
 import { toNs } from "./clock.js";
 import { errnoOf } from "./errors.js";
-import { writeAddr16 } from "./kernelMaps.js";
+import { writeAddr16 } from "./fields.js";
 
 export interface QuestionMaps {
   readonly questions: BpfMap;

@@ -13,6 +13,7 @@ import { compilePolicies } from "../core/policy/compile.js";
 import { native } from "../native/index.js";
 import type { Queue } from "../native/types.js";
 import { describe, errnoOf } from "./errors.js";
+import { KernelFlows } from "./kernelFlows.js";
 import { KernelMaps, forLiveMaps } from "./kernelMaps.js";
 import { KernelNames, unknownName } from "./kernelNames.js";
 import { Outbox } from "./outbox.js";
@@ -25,11 +26,13 @@ function work(port: MessagePort, setup: WorkerSetup): void {
   const { mark, failMode } = setup;
   const post = (message: FromWorker) => port.postMessage(message);
   const shared = forLiveMaps((name) => native.shareMap(setup.maps[name]));
-  const maps = new KernelMaps(shared, new NameHasher(setup.hashSeed), setup.generation);
+  const maps = new KernelMaps(shared, new NameHasher(setup.hashSeed));
+  const flowReader = native.shareProgram(setup.flowReader);
+  const flows = new KernelFlows(shared, setup.generation, flowReader);
   const engine = new Engine({
     policies: compilePolicies(setup.specs).policies,
     limits: setup.limits,
-    lookupFlow: (key) => maps.flowGet(key),
+    lookupFlow: (key) => flows.get(key),
     // DNS is the main thread's.
     lookupAsked: () => undefined,
     learned: new KernelNames(maps),
@@ -50,8 +53,8 @@ function work(port: MessagePort, setup: WorkerSetup): void {
       learn: (command) => outbox.learned(command),
       // It forgets nothing: the tables are the main thread's.
       forget: () => undefined,
-      flowPut: (command, now) => maps.flowPut(command, now),
     },
+    flows,
     questions: { allow: () => undefined, answered: () => undefined },
     journal: { append: () => undefined, flush: () => undefined },
     interfaces,
@@ -76,15 +79,16 @@ function work(port: MessagePort, setup: WorkerSetup): void {
       case "taken":
         return outbox.taken();
       case "stats":
-        return post({ type: "stats", stats: statsOf(engine, runner, maps, queue) });
+        return post({ type: "stats", stats: statsOf(engine, runner, flows, queue) });
       case "stop":
         runner.stop();
         outbox.flush();
-        return post({ type: "stopped", stats: statsOf(engine, runner, maps, queue) });
+        return post({ type: "stopped", stats: statsOf(engine, runner, flows, queue) });
       case "close":
         // With it the last thing goes that keeps this thread alive.
         queue.close();
         sender.close();
+        flowReader.close();
         for (const map of Object.values(shared)) map.close();
         outbox.flush();
         return port.close();
@@ -98,9 +102,9 @@ function lacksName(decision: DecisionCommand): boolean {
   return decision.name === unknownName || decision.reason === Reason.NAME_IP_MISMATCH;
 }
 
-function statsOf(engine: Engine, runner: Runner, maps: KernelMaps, queue: Queue): WorkerStats {
+function statsOf(engine: Engine, runner: Runner, flows: KernelFlows, queue: Queue): WorkerStats {
   const { reasons: _, ...run } = runner.stats();
-  return { engine: engine.stats(), runner: { ...run, mapFull: maps.full }, queue: queue.stats() };
+  return { engine: engine.stats(), runner: { ...run, mapFull: flows.full }, queue: queue.stats() };
 }
 
 if (parentPort) {

@@ -14,6 +14,7 @@ import type { GovernedInterface } from "./clients.js";
 import { monotonicMs } from "./clock.js";
 import { describe } from "./errors.js";
 import { kernelDecisionEvent, kernelId, packetEvent, packetId, queueIndex } from "./kernelEvents.js";
+import { lookAheadPackets, type KernelFlows } from "./kernelFlows.js";
 import type { KernelMaps } from "./kernelMaps.js";
 import type { KernelQuestions } from "./kernelQuestions.js";
 import type { FailMode, MarkBits } from "./options.js";
@@ -27,7 +28,8 @@ export interface EngineLike {
 
 export interface RunnerOptions {
   readonly engine: EngineLike;
-  readonly maps: Pick<KernelMaps, "learn" | "forget" | "flowPut">;
+  readonly maps: Pick<KernelMaps, "learn" | "forget">;
+  readonly flows: Pick<KernelFlows, "put" | "flush" | "lookAhead">;
   readonly questions: Pick<KernelQuestions, "allow" | "answered">;
   readonly journal: { append(entry: LearnCommand): void; flush(): void };
   readonly interfaces: ReadonlyMap<number, GovernedInterface>;
@@ -63,6 +65,8 @@ interface Held {
 }
 
 const sweepMs = 1000;
+/** Verdicts that wait at most: fewer than a queue takes before it sends them by itself, which must not be before what they follow from is written. */
+const maxUnsent = 512;
 /** setTimeout can't wait longer. */
 const maxTimerMs = 2 ** 31 - 1;
 
@@ -79,6 +83,7 @@ export class Runner {
   #current = -1 as PacketId;
   #currentMark = 0;
   #currentJudged = true;
+  #unsent = 0;
   #timer: NodeJS.Timeout | undefined;
   #timerAt = Infinity;
   #sweeper: NodeJS.Timeout | undefined;
@@ -106,15 +111,16 @@ export class Runner {
     this.#arm();
   }
 
-  /** The handler of one queue's batches. Never throws. The verdicts are flushed by the binding after it returns, or here, before decisions are told. */
+  /** The handler of one queue's batches. Never throws. */
   onBatch(queue: number, count: number, meta: Uint32Array, data: Buffer): void {
     const now = this.#now();
     for (let i = 0; i < count; i++) {
+      if (i % lookAheadPackets === 0 && count - i > 1) this.#lookAhead(i, count, meta, data);
       const at = i * META_STRIDE;
       this.#packets++;
       this.#onPacket(queue, meta, at, data, now);
     }
-    if (this.#undisclosed.length > 0) this.#flush();
+    this.#flush();
     this.#arm();
   }
 
@@ -163,6 +169,21 @@ export class Runner {
       sendErrors: this.#sendErrors,
       reasons: this.#reasons.counted(),
     };
+  }
+
+  /** What is cached for the next packets, in one system call; without it each is asked for by itself. */
+  #lookAhead(from: number, count: number, meta: Uint32Array, data: Buffer): void {
+    try {
+      this.#options.flows.lookAhead(
+        from,
+        Math.min(from + lookAheadPackets, count),
+        meta,
+        data,
+        this.#options.interfaces,
+      );
+    } catch (error) {
+      this.#fail("cached flows can't be read", error);
+    }
   }
 
   #onPacket(queue: number, meta: Uint32Array, at: number, data: Buffer, now: number): void {
@@ -245,7 +266,7 @@ export class Runner {
         this.#options.maps.forget(command);
         return;
       case "flowPut":
-        this.#options.maps.flowPut(command, now);
+        this.#options.flows.put(command, now);
         return;
       case "allowQuestion":
         this.#options.questions.allow(command);
@@ -285,21 +306,25 @@ export class Runner {
       this.#held.delete(command.id);
       mark = held.mark;
     }
-    // The journal knows what this answer taught before the client can act on it.
-    this.#options.journal.flush();
     const newMark = command.mark === undefined ? undefined : this.#marked(mark, command.mark);
-    this.#queueOf(command.id).verdict(kernelId(command.id), command.action, newMark, command.bytes);
+    this.#give(command.id, command.action, newMark, command.bytes);
+  }
+
+  /** A queue sends what waits while it takes a verdict with bytes for which it has no room, or when it is full: what they follow from must be written. */
+  #give(id: PacketId, action: "accept" | "drop", mark?: number, bytes?: Uint8Array): void {
+    if (++this.#unsent >= maxUnsent) this.#send();
+    else if (bytes) this.#write();
+    this.#queueOf(id).verdict(kernelId(id), action, mark, bytes);
   }
 
   /** The verdict of a packet that nobody else can judge. */
   #abandon(id: PacketId, mark: number, bytes: number, reason: number): void {
-    const queue = this.#queueOf(id);
     if (this.#failOpen) {
       this.#reasons.count(Reason.ALLOW_FAIL_OPEN, bytes);
-      queue.verdict(kernelId(id), "accept", this.#marked(mark, Verdict.ALLOW));
+      this.#give(id, "accept", this.#marked(mark, Verdict.ALLOW));
     } else {
       this.#reasons.count(reason, bytes);
-      queue.verdict(kernelId(id), "drop");
+      this.#give(id, "drop");
     }
   }
 
@@ -315,8 +340,7 @@ export class Runner {
 
   /** Verdicts first: a line of the log takes longer than the judgement, and nobody waits for it. */
   #flush(): void {
-    this.#options.journal.flush();
-    for (const queue of this.#queues) queue.flush();
+    this.#send();
     const decisions = this.#undisclosed;
     for (let i = 0; i < decisions.length; i++) {
       try {
@@ -326,6 +350,23 @@ export class Runner {
       }
     }
     decisions.length = 0;
+  }
+
+  #send(): void {
+    this.#unsent = 0;
+    this.#write();
+    for (const queue of this.#queues) queue.flush();
+  }
+
+  /** Before the verdicts: the journal knows what an answer taught before the client can act on it, and the kernel how a flow was judged. */
+  #write(): void {
+    this.#options.journal.flush();
+    try {
+      this.#options.flows.flush();
+    } catch (error) {
+      // Those flows are judged anew with their next packet.
+      this.#fail("flows can't be written", error);
+    }
   }
 
   #arm(): void {

@@ -82,7 +82,7 @@ export interface CounterStatus {
 
 /** `learned`: most entries listed, the newest ones. */
 export async function gatewayStatus(gateway: Gateway, logStats: LogStats, learned: number): Promise<GatewayStatus> {
-  const { plan, datapath, engine, runner, queue, journal, maps, questions, workers } = gateway.parts;
+  const { plan, datapath, engine, runner, queue, journal, maps, flows, questions, workers } = gateway.parts;
   const { options, spec } = plan;
   const { reasons, ...run } = runner.stats();
   const threads = await workers.status();
@@ -111,7 +111,7 @@ export async function gatewayStatus(gateway: Gateway, logStats: LogStats, learne
     generation: datapath.generation,
     adoptedFlows: datapath.adoptedFlows,
     engine: addUp([engine.stats(), ...all.map((one) => one.engine)]),
-    runner: addUp([{ ...run, mapFull: maps.full }, ...all.map((one) => one.runner)]),
+    runner: addUp([{ ...run, mapFull: maps.full + flows.full }, ...all.map((one) => one.runner)]),
     questions: { allowed: questions.allowed, full: questions.full },
     journal: journal.stats(),
     log: logStats,

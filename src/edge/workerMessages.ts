@@ -21,6 +21,7 @@ export interface WorkerSetup {
   readonly limits: EngineLimits;
   /** Descriptors of this process. */
   readonly maps: Readonly<Record<keyof LiveMaps, number>>;
+  readonly flowReader: number;
   readonly hashSeed: Uint8Array;
   readonly generation: number;
   readonly interfaces: readonly GovernedInterface[];

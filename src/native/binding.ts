@@ -26,7 +26,7 @@ export interface Binding {
   fdClose(handle: Handle): void;
   pin(handle: Handle, kind: Kind, path: string): void;
   openPinned(kind: Kind, path: string): Handle;
-  shareMap(fd: number): Handle;
+  share(kind: Kind, fd: number): Handle;
 
   mapInfo(map: Handle): {
     readonly id: number;
@@ -55,6 +55,7 @@ export interface Binding {
     ingressIfindex: number,
     gsoSegs: number,
   ): { returnValue: number; durationNs: number; mark: number; data: Buffer };
+  programRun(program: Handle, context: Uint8Array): number;
 
   tcxCount(ifindex: number, egress: boolean): number;
   linkAttach(program: Handle, ifindex: number, egress: boolean): Handle;

@@ -19,7 +19,11 @@ export function openPinnedMap(file: string): BpfMap {
 }
 
 export function shareMap(fd: number): BpfMap {
-  return new OpenMap(binding().shareMap(integer(fd, "fd", 3, 0x7fffffff)));
+  return new OpenMap(binding().share(Kind.map, integer(fd, "fd", 3, 0x7fffffff)));
+}
+
+export function shareProgram(fd: number): BpfProgram {
+  return new OpenProgram(binding().share(Kind.program, integer(fd, "fd", 3, 0x7fffffff)));
 }
 
 export function openPinnedProgram(file: string): BpfProgram {
@@ -161,6 +165,11 @@ class OpenProgram implements BpfProgram {
       integer(options.ingressIfindex ?? 0, "ingressIfindex", 0, 0x7fffffff),
       integer(options.gsoSegs ?? 0, "gsoSegs", 0, 0xffff),
     );
+  }
+
+  run(context: Uint8Array): number {
+    // The kernel checks the length: this is asked for with every batch.
+    return binding().programRun(this.handle, context);
   }
 
   close(): void {

@@ -1,6 +1,6 @@
 /** The addon behind argument checks. See docs/native.md; the contract is types.ts. */
 import { binding } from "./binding.js";
-import { loadObject, openPinnedMap, openPinnedProgram, shareMap } from "./bpf.js";
+import { loadObject, openPinnedMap, openPinnedProgram, shareMap, shareProgram } from "./bpf.js";
 import { attachClsact, attachTcx, detachClsact, openPinnedLink, tcxCount } from "./link.js";
 import { openQueue } from "./queue.js";
 import { openRingBuffer } from "./ring.js";
@@ -17,6 +17,7 @@ export const native: Native = {
   openPinnedMap,
   openPinnedProgram,
   shareMap,
+  shareProgram,
   openPinnedLink,
   attachTcx,
   tcxCount,

@@ -127,6 +127,11 @@ export interface BpfProgram {
     /** Segments that the packet stands for (GRO, TSO). */
     readonly gsoSegs?: number;
   }): { readonly returnValue: number; readonly durationNs: number; readonly mark: number; readonly data: Buffer };
+  /**
+   * A program of type SYSCALL (kernel 5.14), once, on this context, which it may change. What it returned. SystemError EINVAL: the context is shorter than
+   * what the program may touch, or longer than 65,535 bytes.
+   */
+  run(context: Uint8Array): number;
   close(): void;
 }
 
@@ -182,6 +187,8 @@ export interface Native {
    * the kernel's 15 characters. SystemError EBADF, EINVAL: no map.
    */
   shareMap(fd: number): BpfMap;
+  /** The same for a program. */
+  shareProgram(fd: number): BpfProgram;
   openPinnedLink(path: string): TcxLink;
 
   /** Attach by TCX at the head of the chain. EINVAL/EOPNOTSUPP on kernels before 6.6. */

@@ -33,8 +33,7 @@ beforeEach(() => {
   path?.object.close();
   path = new DnsRouter(router, { names4: 4096, names6: 4096, bindings: 4096 });
   const [names4, names6, bindings] = [path.map("names4"), path.map("names6"), path.map("bindings")];
-  const [flows4, flows6] = [path.map("flows4"), path.map("flows6")];
-  maps = new KernelMaps({ names4, names6, bindings, flows4, flows6 }, hasher, 1);
+  maps = new KernelMaps({ names4, names6, bindings }, hasher);
   questions = new KernelQuestions({ questions: path.map("questions"), asked: path.map("asked") }, hasher, 1);
 });
 

@@ -55,7 +55,11 @@ class Bench {
       maps: {
         learn: (command) => this.trace.push(`learn ${command.name}`),
         forget: (command) => this.trace.push(`forget ${command.name}`),
-        flowPut: (command, now) => this.trace.push(`flowPut ${command.verdict} ${now}`),
+      },
+      flows: {
+        put: (command, now) => this.trace.push(`flowPut ${command.verdict} ${now}`),
+        flush: () => this.trace.push("flows flush"),
+        lookAhead: (from, to) => this.trace.push(`lookAhead ${from} ${to}`),
       },
       questions: {
         allow: (command) => this.trace.push(`allowQuestion ${command.name}`),
@@ -145,7 +149,7 @@ test("no mark in the command: the mark is left alone; changed bytes go along", (
   assert.deepEqual(bench.verdicts, [{ id: 5, action: "accept", mark: undefined, bytes }]);
 });
 
-test("commands in order: journal and maps before the verdict that follows them", () => {
+test("commands in order; journal, flows and maps are written before the verdict that follows from them is sent", () => {
   const bench = new Bench();
   bench.answer = (event, out) => {
     const { id } = event as PacketEvent;
@@ -157,9 +161,52 @@ test("commands in order: journal and maps before the verdict that follows them",
     "learn a.io",
     "journal b.io",
     "learn b.io",
-    "journal flush",
     "verdict 1 accept",
+    "journal flush",
+    "flows flush",
+    "flush",
   ]);
+});
+
+test("a queue never sends by itself what follows from something that isn't written: not when it is full, nor for want of room for changed bytes", () => {
+  const bench = new Bench();
+  const ids = Array.from({ length: 1200 }, (_, i) => i + 1);
+  bench.packets(...ids.map((id) => ({ id })));
+  bench.trace.length = 0;
+  bench.answer = (event, out) => {
+    if (event.type === "tick") for (const id of ids) out.push(drop(packetId(0, id)));
+  };
+  bench.runner.inject([{ type: "tick" }]);
+  let waiting = 0;
+  for (const [i, step] of bench.trace.entries()) {
+    if (step.startsWith("verdict")) waiting++;
+    if (step === "flush") {
+      waiting = 0;
+      assert.deepEqual(bench.trace.slice(i - 2, i), ["journal flush", "flows flush"]);
+    }
+    assert.ok(waiting <= 512, String(waiting));
+  }
+  assert.deepEqual([waiting, bench.verdicts.length], [0, 1200]);
+
+  bench.trace.length = 0;
+  bench.answer = (event, out) => {
+    const { id } = event as PacketEvent;
+    out.push({ type: "verdict", id, action: "accept", mark: undefined, bytes: Buffer.alloc(40) });
+  };
+  bench.packets({ id: 2000 });
+  assert.deepEqual(bench.trace.slice(0, 3), ["journal flush", "flows flush", "verdict 2000 accept"]);
+});
+
+test("flows that can't be written or read ahead are said, and no verdict's business", () => {
+  const fails = () => {
+    throw new Error("EINVAL");
+  };
+  const bench = new Bench({ flows: { put: () => {}, flush: fails, lookAhead: fails } });
+  bench.answer = (event, out) => out.push(accept((event as PacketEvent).id));
+  bench.packets({ id: 1 }, { id: 2 });
+  assert.equal(bench.verdicts.length, 2);
+  assert.deepEqual(bench.trace.slice(-2), ["journal flush", "flush"]);
+  assert.match(bench.failures.join("; "), /flows can't be read.*flows can't be written/);
 });
 
 test("what the engine is told of a client's packet", () => {
@@ -315,7 +362,6 @@ test("a map that fails: the commands after it are carried out, the packet is jud
         throw new Error("EINVAL");
       },
       forget: () => {},
-      flowPut: () => {},
     },
   });
   bench.answer = (event, out) => out.push(learn("a.io"), accept((event as PacketEvent).id, undefined));
@@ -350,7 +396,8 @@ test("stop: every held packet gets one verdict, the engine's or a drop; later pa
     bench.verdicts.map(({ id, action }) => `${id} ${action}`),
     ["1 drop", "2 drop", "3 drop"],
   );
-  assert.equal(bench.trace.at(-2), "flush", "sent at once, not with the next batch");
+  const late = ["verdict 3 drop", "journal flush", "flows flush", "flush"];
+  assert.deepEqual(bench.trace.slice(-5), ["flush", ...late], "sent at once, not with the next batch");
 });
 
 test("fail mode open: an exception and a stop let pass, marked ALLOW", () => {
@@ -398,7 +445,7 @@ test("a tick comes at the engine's deadline, and its verdicts are flushed", asyn
     }
   };
   await new Promise((resolve) => setTimeout(resolve, 60));
-  assert.deepEqual(bench.trace.slice(-4), ["journal flush", "verdict 1 drop", "journal flush", "flush"]);
+  assert.deepEqual(bench.trace.slice(-4), ["verdict 1 drop", "journal flush", "flows flush", "flush"]);
   bench.runner.stop();
 });
 
@@ -468,10 +515,16 @@ test("decisions are told when the verdicts of their batch are on their way; one 
     out.push({ ...decision, name: String(id) }, drop(id));
   };
   bench.packets({ id: 1 }, { id: 2 });
-  assert.deepEqual(
-    bench.trace.filter((one) => one !== "journal flush"),
-    ["verdict 1 drop", "verdict 2 drop", "flush", "decided 1", "decided 2"],
-  );
+  assert.deepEqual(bench.trace, [
+    "lookAhead 0 2",
+    "verdict 1 drop",
+    "verdict 2 drop",
+    "journal flush",
+    "flows flush",
+    "flush",
+    "decided 1",
+    "decided 2",
+  ]);
   assert.deepEqual(bench.failures, ["a decision could not be told: disk full"]);
   bench.answer = () => {};
   bench.runner.inject([{ type: "tick" }]);

@@ -28,6 +28,7 @@ const url = (path: string) => JSON.stringify(new URL(`../../${path}`, import.met
 const setUp = `
   const { WorkerThread, WorkerRefused } = await import(${url("src/edge/workerThread.ts")});
   const { KernelMaps, liveMapNames } = await import(${url("src/edge/kernelMaps.ts")});
+  const { KernelFlows } = await import(${url("src/edge/kernelFlows.ts")});
   const { NameHasher } = await import(${url("src/core/names/hash.ts")});
   const { ReasonCounters } = await import(${url("src/edge/reasonCounters.ts")});
   const { parsePolicy } = await import(${url("src/core/policy/parse.ts")});
@@ -41,10 +42,12 @@ const setUp = `
   const parsed = parsePolicy({ cidr: [], denyCidr: [], cn: [], port: [], namePort: [], domain: ["www.x.io"], resolver: ["192.0.2.53"] }, { id: 1, name: "t" });
   assert.ok(parsed.ok, JSON.stringify(parsed));
   const seed = new Uint8Array(16).fill(7);
-  const kernel = new KernelMaps(maps, new NameHasher(seed), 1);
+  const kernel = new KernelMaps(maps, new NameHasher(seed));
+  const flowReader = object.program("read_flows");
+  const flows = new KernelFlows(maps, 1, undefined);
   const setup = (more = {}) => ({
     queue: 5, specs: [parsed.spec], limits: defaultLimits, hashSeed: seed, generation: 1,
-    maps: Object.fromEntries(Object.entries(maps).map(([name, map]) => [name, map.fd])),
+    maps: Object.fromEntries(Object.entries(maps).map(([name, map]) => [name, map.fd])), flowReader: flowReader.fd,
     interfaces: [{ ifindex: 0, policy: 1, clientBy: 2, l3: false }],
     mark: { mask: 0x30, shift: 4 }, failMode: "closed",
     reasons: new SharedArrayBuffer(ReasonCounters.size), ...more,
@@ -53,7 +56,7 @@ const setUp = `
   const deaths = [];
   const events = { news: (news) => told.push(...news.decisions.map(({ decision }) => decision)), died: (cause) => deaths.push(cause) };
   const own = parseAddr("127.0.0.1");
-  const open = (sport) => kernel.flowPut({ key: { policy: 1, src: own, dst: own, proto: 6, sport, dport: 443 }, verdict: "pending", reason: 0, rule: 0, flags: 8, judgedStart: 1000, judgedEnd: 1000 }, monotonicMs());
+  const open = (sport) => { flows.put({ key: { policy: 1, src: own, dst: own, proto: 6, sport, dport: 443 }, verdict: "pending", reason: 0, rule: 0, flags: 8, judgedStart: 1000, judgedEnd: 1000 }, monotonicMs()); flows.flush(); };
   const sender = native.openRawSender();
   const bytes = hello("www.x.io");
   const send = (sport, from, to) => sender.send(ip("127.0.0.1", "127.0.0.1", 6, tcp("127.0.0.1", "127.0.0.1", { sport, dport: 443, seq: 1000 + from, ack: 1, flags: "PA", data: bytes.subarray(from, to) })));
@@ -96,7 +99,7 @@ test("names and bindings are those of the maps at the moment of the hello; verdi
       send(sport, 0, 40);
       send(sport, 40);
       await until("a decision", () => told.length > before);
-      return [told[before].verdict, told[before].reason, kernel.flowGet({ policy: 1, src: own, dst: own, proto: 6, sport, dport: 443 }).verdict];
+      return [told[before].verdict, told[before].reason, flows.get({ policy: 1, src: own, dst: own, proto: 6, sport, dport: 443 }).verdict];
     };
     assert.deepEqual(await judged(4101), ["deny", 45, "deny"], "never learned");
     learn("other.io", monotonicMs() + 60_000);

@@ -305,7 +305,7 @@ test("a map shared with a thread: one map, two handles, each closed by its own; 
       const before = fds();
       const worker = new Worker(
         'const { parentPort, workerData } = require("node:worker_threads"); const addon = require(workerData.addon);' +
-        'const map = addon.shareMap(workerData.fd); const [key, value] = [Buffer.alloc(4, 1), Buffer.alloc(8, 2)];' +
+        'const map = addon.share(0, workerData.fd); const [key, value] = [Buffer.alloc(4, 1), Buffer.alloc(8, 2)];' +
         'addon.mapPut(map, key, value, 0); parentPort.postMessage(addon.mapGet(map, Buffer.alloc(4, 7)));' + ending,
         { eval: true, execArgv: [], workerData: { addon: process.cwd() + "/build/l7egg.node", fd: map.fd } },
       );
