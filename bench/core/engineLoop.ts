@@ -52,6 +52,7 @@ export class EngineLoop {
       limits: defaultLimits,
       lookupFlow: () => opened,
       lookupAsked: () => undefined,
+      hashSeed: Buffer.from("engine loop"),
     });
     this.#interfaces = new Map([[LAN, { ifindex: LAN, policy: 1, clientBy: ClientBy.MAC, l3: false }]]);
     this.#lookUp(query(), answer());

@@ -181,6 +181,7 @@ async function build(
     limits: { ...defaultLimits, learned: options.sizes.names },
     lookupFlow: (key) => flows.get(key),
     lookupAsked: (key) => questions.lookup(key),
+    hashSeed: datapath.hashSeed,
   });
   const now = monotonicMs();
   const restored = readJournal(paths.journal, bootId(), now);

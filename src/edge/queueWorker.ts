@@ -35,6 +35,7 @@ function work(port: MessagePort, setup: WorkerSetup): void {
     lookupFlow: (key) => flows.get(key),
     // DNS is the main thread's.
     lookupAsked: () => undefined,
+    hashSeed: setup.hashSeed,
     learned: new KernelNames(maps),
   });
   const outbox = new Outbox(post);

@@ -65,6 +65,7 @@ class Judge {
       limits: { ...defaultLimits, questionMs: 600_000 },
       lookupFlow: () => undefined,
       lookupAsked,
+      hashSeed: Buffer.from("differential"),
     });
   }
 

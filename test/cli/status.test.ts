@@ -39,6 +39,7 @@ const quiet: GatewayStatus = {
     pendingEvicted: 0,
     heldPackets: 0,
     judgedFlows: 0,
+    judgedEvicted: 0,
     outstandingQueries: 0,
     answersToKernel: 6,
     dnsStreams: 0,

@@ -47,6 +47,8 @@ export interface EngineConfig {
   readonly lookupFlow: FlowLookup;
   /** Read which question eBPF let pass; called for an answer that matches none of the engine's own. */
   readonly lookupAsked: AskedLookup;
+  /** Random bytes that no client knows: the key of hash tables, so that nobody can choose what collides. They change no answer. */
+  readonly hashSeed: Uint8Array;
   /**
    * What clients learned, if another engine keeps it and judges DNS: then DNS of trusted resolvers is dropped here (`internal`), for it was
    * sent to the wrong queue. Default: a table of this engine's own.
@@ -60,6 +62,7 @@ export interface EngineStats {
   readonly pendingEvicted: number;
   readonly heldPackets: number;
   readonly judgedFlows: number;
+  readonly judgedEvicted: number;
   readonly outstandingQueries: number;
   /** Answers, so far, to questions that eBPF had let pass by itself, which it could not confirm. */
   readonly answersToKernel: number;
@@ -89,7 +92,7 @@ export class Engine {
     this.#judgesDns = config.learned === undefined;
     this.#voice = new Voice(limits);
     this.#lookupFlow = config.lookupFlow;
-    this.#tcp = new TcpFlows(limits, this.#learned, this.#voice, config.lookupFlow);
+    this.#tcp = new TcpFlows(limits, this.#learned, this.#voice, config.lookupFlow, config.hashSeed);
     this.#datagrams = new DnsDatagrams(limits, this.#learned, this.#voice, this.#policies, config.lookupAsked);
     this.#streams = new DnsStreams(limits, this.#learned, this.#voice);
   }

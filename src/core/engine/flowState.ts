@@ -5,7 +5,7 @@ import type { TcpSegment } from "../wire/tcp.js";
 import type { FlowKey } from "./commands.js";
 import type { PacketId } from "./events.js";
 import type { LearnedEntry } from "./learned.js";
-import type { ClientPacket, Why } from "./voice.js";
+import type { ClientPacket } from "./voice.js";
 
 /** A TCP packet whose header was parsed. */
 export type TcpPacket = ClientPacket & { readonly tcp: TcpSegment };
@@ -54,13 +54,3 @@ export interface CachedFlow {
 
 /** A read of the kernel's cache; undefined: nothing that counts (none, idle, of another generation). */
 export type FlowLookup = (key: FlowKey) => CachedFlow | undefined;
-
-/** What was allowed by its first bytes: they must not change any more. */
-export interface JudgedFlow {
-  readonly start: number;
-  /** A character for each byte. */
-  readonly bytes: string;
-  readonly why: Why;
-  /** `CachedFlow.fast` */
-  readonly fast: boolean;
-}

@@ -16,6 +16,11 @@ export interface EngineLimits {
   readonly held: number;
   /** Allowed hellos remembered until the server has surely acknowledged them; full: the oldest goes, a later retransmission is denied. */
   readonly judgedFlows: number;
+  /**
+   * Bytes of all of these hellos together; full: as above. Memory is taken as it is first written, and kept: these bytes and about 110 for each
+   * of `judgedFlows`, so 39 MiB at most by default, once for each queue.
+   */
+  readonly judgedBytes: number;
   readonly judgedMs: number;
   /** Names on the wire that came once under `verify sni`; full: the oldest goes, and counts as new when it comes again. */
   readonly seenNames: number;
@@ -52,6 +57,7 @@ export const defaultLimits: EngineLimits = {
   heldPerFlow: 4,
   held: 4_096,
   judgedFlows: 65_536,
+  judgedBytes: 32 * 2 ** 20,
   judgedMs: 60_000,
   seenNames: 16_384,
   seenMs: 600_000,

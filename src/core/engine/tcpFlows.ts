@@ -1,13 +1,9 @@
 /**
- * TCP flows that a name decides: from the SYN to the verdict on the first bytes, and the watch over the judged bytes afterwards.
+ * TCP flows that a name decides: from the SYN to the verdict on the first bytes. What follows an allow is judgedFlows.ts.
  *
  * Packets are held until the first bytes are judged, then released or dropped in order. A sender whose window is full of
  * held packets would never send the rest, so past `heldPerFlow` the oldest go on as PENDING: the peer gets a beginning that
  * decides nothing, and the packet that would complete it is still here.
- *
- * After an allow the client may try to send other bytes for the judged range (the judged ones may never arrive: low TTL, bad
- * checksum, stale sequence). eBPF sends every payload that touches the range back here until the server has acknowledged it;
- * bytes that differ revoke the flow.
  */
 import { FLOW_FINAL, Reason } from "../abi.generated.js";
 import { BufferPool } from "../flow/bufferPool.js";
@@ -15,24 +11,18 @@ import { HeldPackets } from "../flow/held.js";
 import { StreamAssembler } from "../flow/reassembly.js";
 import { seqAdd, seqDiff } from "../flow/seq.js";
 import { BoundedTable } from "../flow/table.js";
-import { tcpResetToServer, tcpWithoutPayload } from "../wire/build.js";
+import { tcpWithoutPayload } from "../wire/build.js";
 import { TcpFlag } from "../wire/tcp.js";
 import type { Command } from "./commands.js";
 import { readFirstBytes } from "./firstBytes.js";
-import type { CachedFlow, FlowLookup, JudgedFlow, PendingFlow, TcpPacket } from "./flowState.js";
+import type { EngineStats } from "./engine.js";
+import type { CachedFlow, FlowLookup, PendingFlow, TcpPacket } from "./flowState.js";
+import { JudgedFlows } from "./judgedFlows.js";
 import type { LearnedEntry, LearnedNames } from "./learned.js";
 import type { EngineLimits } from "./limits.js";
+import { putFlow, resetServer } from "./tcpCommands.js";
 import { byAddress, judgedFlags, mismatch, refuseAddress, refusePort, releasedFlags } from "./tcpWhy.js";
-import {
-  flowId,
-  flowKey,
-  IPPROTO_TCP,
-  MARK_ALLOW,
-  MARK_PENDING,
-  type ClientPacket,
-  type Voice,
-  type Why,
-} from "./voice.js";
+import { flowId, flowKey, IPPROTO_TCP, MARK_ALLOW, MARK_PENDING, type Voice, type Why } from "./voice.js";
 
 export class TcpFlows {
   readonly #limits: EngineLimits;
@@ -41,7 +31,7 @@ export class TcpFlows {
   readonly #lookup: FlowLookup;
   /** Insertion order is the order of deadlines. */
   readonly #pending = new Map<string, PendingFlow>();
-  readonly #judged: BoundedTable<string, JudgedFlow>;
+  readonly #judged: JudgedFlows;
   /** Names on the wire that were allowed once (verify sni). */
   readonly #seen: BoundedTable<string, true>;
   /** 2 KiB hold all hellos but those with a post-quantum key share beside a session ticket. */
@@ -49,21 +39,22 @@ export class TcpFlows {
   #held = 0;
   evicted = 0;
 
-  constructor(limits: EngineLimits, learned: LearnedNames, voice: Voice, lookup: FlowLookup) {
+  constructor(limits: EngineLimits, learned: LearnedNames, voice: Voice, lookup: FlowLookup, hashSeed: Uint8Array) {
     this.#limits = limits;
     this.#learned = learned;
     this.#voice = voice;
     this.#lookup = lookup;
-    this.#judged = new BoundedTable({ max: limits.judgedFlows, ttl: limits.judgedMs, full: "evict-oldest" });
+    this.#judged = new JudgedFlows(limits, voice, hashSeed);
     this.#seen = new BoundedTable({ max: limits.seenNames, ttl: limits.seenMs, full: "evict-oldest" });
   }
 
-  stats(): { pendingFlows: number; heldPackets: number; judgedFlows: number; pendingEvicted: number } {
+  stats(): Pick<EngineStats, "pendingFlows" | "pendingEvicted" | "heldPackets" | "judgedFlows" | "judgedEvicted"> {
     return {
       pendingFlows: this.#pending.size,
+      pendingEvicted: this.evicted,
       heldPackets: this.#held,
       judgedFlows: this.#judged.size,
-      pendingEvicted: this.evicted,
+      judgedEvicted: this.#judged.evicted,
     };
   }
 
@@ -89,9 +80,7 @@ export class TcpFlows {
     if (pending && !cached) return this.#continue(id, pending, packet, now, out);
     // The kernel allowed a whole hello while this one was in pieces: they are of two minds.
     if (pending) this.#forget(id, pending, out);
-    const judged = this.#judged.get(id, now);
-    if (judged && (!cached || cached.judgedStart === judged.start)) return this.#again(id, judged, packet, now, out);
-    if (cached) return this.#againUnknown(cached, packet, now, out);
+    if (this.#judged.packet(id, cached, packet, now, out)) return;
     this.#midFlow(packet, undefined, now, out);
   }
 
@@ -112,7 +101,7 @@ export class TcpFlows {
     const start = seqAdd(tcp.seq, 1);
     // Sent again: what was judged since stays.
     const known = cached && cached.verdict !== "deny" && !cached.final && cached.judgedStart === start;
-    if (!known) this.#put(packet, { reason: Reason.PENDING }, "pending", 0, start, start, out);
+    if (!known) putFlow(packet, { reason: Reason.PENDING }, "pending", 0, start, start, out);
     // Data in the SYN (RFC 7413) is cut off, and sent again once the server has said where its stream begins.
     const bare = tcp.payloadEnd > tcp.payloadOffset ? tcpWithoutPayload(bytes, ip, tcp) : undefined;
     this.#voice.accept(packet.id, MARK_PENDING, out, bare);
@@ -124,7 +113,7 @@ export class TcpFlows {
     if (known?.firstSeq === cached.judgedStart) return known;
     // An earlier connection on the same ports.
     if (known) this.#forget(id, known, out);
-    this.#judged.delete(id);
+    this.#judged.forget(id);
     this.#makeRoom(out);
     const firstSeq = cached.judgedStart;
     const flow: PendingFlow = {
@@ -256,7 +245,7 @@ export class TcpFlows {
     const released = flow.held.releaseInOrder(keep);
     if (released.length > 0 && !flow.released) {
       flow.released = true;
-      this.#put(
+      putFlow(
         packet,
         { reason: Reason.PENDING },
         "pending",
@@ -273,61 +262,25 @@ export class TcpFlows {
   }
 
   #allowPending(id: string, flow: PendingFlow, packet: TcpPacket, why: Why, now: number, out: Command[]): void {
-    const bytes = flow.stream.take();
-    const start = flow.stream.firstSeq;
-    this.#judged.set(id, { start, bytes, why, fast: flow.fast }, now);
+    const { firstSeq: start, fast } = flow;
+    const { reason, rule = 0 } = why;
+    const bytes = flow.stream.contiguous();
+    const end = seqAdd(start, bytes.length);
+    this.#judged.remember(id, { start, reason, rule, fast }, bytes, now);
+    flow.stream.release();
     const held = flow.held.takeAll();
     this.#held -= held.length;
     this.#pending.delete(id);
-    this.#put(packet, why, "allow", judgedFlags(flow.fast), start, seqAdd(start, bytes.length), out);
+    putFlow(packet, why, "allow", judgedFlags(fast), start, end, out);
     for (const one of held) this.#voice.accept(one, MARK_ALLOW, out);
     this.#voice.allowed(packet, why, out);
   }
 
   /** Allow this packet's flow by its address; nothing of its content was judged. */
   #allow(packet: TcpPacket, why: Why, out: Command[]): void {
-    this.#put(packet, why, "allow", FLOW_FINAL, 0, 0, out);
+    putFlow(packet, why, "allow", FLOW_FINAL, 0, 0, out);
     this.#voice.accept(packet.id, MARK_ALLOW, out);
     this.#voice.allowed(packet, why, out);
-  }
-
-  /** A packet of a flow that was allowed by its first bytes: the same bytes again, or the flow is revoked. */
-  #again(id: string, judged: JudgedFlow, packet: TcpPacket, now: number, out: Command[]): void {
-    const { tcp, bytes } = packet;
-    const length = tcp.payloadEnd - tcp.payloadOffset;
-    if (length === 0) return this.#voice.accept(packet.id, MARK_ALLOW, out);
-    const from = seqDiff(tcp.seq, judged.start);
-    let same = from >= 0;
-    for (let i = 0; same && i < length && from + i < judged.bytes.length; i++) {
-      if (bytes[tcp.payloadOffset + i] !== judged.bytes.charCodeAt(from + i)) same = false;
-    }
-    if (same) {
-      // Wholly behind the judged range: the kernel's entry was evicted, and this proves it.
-      if (from >= judged.bytes.length) {
-        const end = seqAdd(judged.start, judged.bytes.length);
-        this.#put(packet, judged.why, "allow", judgedFlags(judged.fast), judged.start, end, out);
-      }
-      return this.#voice.accept(packet.id, MARK_ALLOW, out);
-    }
-    this.#judged.delete(id);
-    const why = { reason: Reason.REWRITTEN, detail: from < 0 ? "bytes before the judged ones" : "other bytes" };
-    this.#put(packet, why, "deny", 0, 0, 0, out);
-    this.#voice.deny(packet, why, now, out);
-    this.#resetServer(packet, out);
-  }
-
-  /**
-   * eBPF judged the beginning of this flow, and what comes now is not that beginning again (it would have seen that itself). Its bytes are
-   * not known here, so other ones can't be told from the same ones cut differently: revoked.
-   */
-  #againUnknown(cached: CachedFlow, packet: TcpPacket, now: number, out: Command[]): void {
-    if (cached.final || seqDiff(packet.tcp.seq, cached.judgedEnd) >= 0) {
-      return this.#voice.accept(packet.id, MARK_ALLOW, out);
-    }
-    const why = { reason: Reason.REWRITTEN, detail: "judged in the kernel, sent again in other pieces" };
-    this.#put(packet, why, "deny", 0, 0, 0, out);
-    this.#voice.deny(packet, why, now, out);
-    this.#resetServer(packet, out);
   }
 
   /** Nothing is known of the flow: after a restart, an eviction, or a forged packet. */
@@ -340,7 +293,7 @@ export class TcpFlows {
       }
     }
     const why = { reason: Reason.MID_FLOW, detail };
-    this.#put(packet, why, "deny", 0, 0, 0, out);
+    putFlow(packet, why, "deny", 0, 0, 0, out);
     this.#voice.deny(packet, why, now, out);
   }
 
@@ -354,30 +307,11 @@ export class TcpFlows {
     packetIsHeld = false,
   ): void {
     this.#forget(id, flow, out);
-    this.#put(packet, why, "deny", 0, 0, 0, out);
+    putFlow(packet, why, "deny", 0, 0, 0, out);
     if (!packetIsHeld) this.#voice.drop(packet.id, out);
     this.#voice.denied(packet, why, now, out);
     this.#voice.reject(packet, out);
-    this.#resetServer(packet, out);
-  }
-
-  /** The server has a connection by now: close it, as the client would have. */
-  #resetServer(packet: TcpPacket, out: Command[]): void {
-    if (packet.policy.spec.reject !== "rst" || (packet.tcp.flags & TcpFlag.SYN) !== 0) return;
-    out.push({ type: "send", bytes: tcpResetToServer(packet.bytes, packet.ip, packet.tcp) });
-  }
-
-  #put(
-    packet: ClientPacket,
-    why: Why,
-    verdict: "pending" | "allow" | "deny",
-    flags: number,
-    judgedStart: number,
-    judgedEnd: number,
-    out: Command[],
-  ): void {
-    const what = { verdict, reason: why.reason, rule: why.rule ?? 0 };
-    out.push({ type: "flowPut", key: flowKey(packet), ...what, flags, judgedStart, judgedEnd });
+    resetServer(packet, out);
   }
 
   #makeRoom(out: Command[]): void {

@@ -3,18 +3,15 @@
  * judges ten thousand hellos a second needs the same few buffers ten thousand times.
  */
 
-/** Buffer's own latin1 decoder, which the types of Node 20 don't name: `toString("latin1", …)` without finding out the encoding each time. */
-export type Latin1Buffer = Buffer & { latin1Slice(start: number, end: number): string };
-
-export function latin1Buffer(size: number): Latin1Buffer {
-  // Not of Node's own pool: a slice of it would keep 8 KiB alive.
-  return Buffer.from(new ArrayBuffer(size)) as Latin1Buffer;
+/** Not of Node's own pool: a slice of it would keep 8 KiB alive. */
+export function ownBuffer(size: number): Buffer {
+  return Buffer.allocUnsafeSlow(size);
 }
 
 export class BufferPool {
   readonly #size: number;
   readonly #max: number;
-  readonly #free: Latin1Buffer[] = [];
+  readonly #free: Buffer[] = [];
 
   /** Buffers of `size` bytes; at most `max` of them wait here, what comes back beyond that is left to the collector. */
   constructor(size: number, max: number) {
@@ -28,13 +25,13 @@ export class BufferPool {
   }
 
   /** A buffer with any content; undefined: `need` is more than they hold. */
-  get(need: number): Latin1Buffer | undefined {
+  get(need: number): Buffer | undefined {
     if (need > this.#size) return undefined;
-    return this.#free.pop() ?? latin1Buffer(this.#size);
+    return this.#free.pop() ?? ownBuffer(this.#size);
   }
 
   /** Give one back, once; it must not be used afterwards. Those that are not of this pool's size are ignored. */
-  put(buffer: Latin1Buffer): void {
+  put(buffer: Buffer): void {
     if (buffer.length === this.#size && this.#free.length < this.#max) this.#free.push(buffer);
   }
 }

@@ -4,7 +4,7 @@
  * Nothing is chosen between two copies that disagree: the second one is refused, the caller drops the flow (the receiving stack may prefer
  * either). What was consumed is forgotten, so a later copy of it can't be compared.
  */
-import { latin1Buffer, type BufferPool, type Latin1Buffer } from "./bufferPool.js";
+import { ownBuffer, type BufferPool } from "./bufferPool.js";
 import { seqAdd, seqDiff } from "./seq.js";
 
 export interface StreamAssemblerOptions {
@@ -14,7 +14,7 @@ export interface StreamAssemblerOptions {
   readonly maxBytes: number;
   /** Most pieces that wait behind a gap. Segments in order are never counted. */
   readonly maxSegments: number;
-  /** Where the first buffer comes from, and goes back to with `take` or `release`. Without one, every assembler makes its own. */
+  /** Where the first buffer comes from, and goes back to with `release`. Without one, every assembler makes its own. */
   readonly pool?: BufferPool;
 }
 
@@ -38,7 +38,7 @@ interface Piece {
   readonly bytes: Uint8Array;
 }
 
-const EMPTY = latin1Buffer(0);
+const EMPTY: Buffer = ownBuffer(0);
 
 export class StreamAssembler {
   #firstSeq: number;
@@ -83,16 +83,6 @@ export class StreamAssembler {
   /** A view from `firstSeq` to the first gap, valid until the next `add` or `consume`. */
   contiguous(): Uint8Array {
     return this.#buffer.subarray(this.#head, this.#tail);
-  }
-
-  /**
-   * What `contiguous()` gives, to be kept, a character for each byte (latin1): strings live on the heap, while every typed array costs a malloc of
-   * its own and an entry in the collector's list of them. The assembler is not used afterwards.
-   */
-  take(): string {
-    const bytes = this.#buffer.latin1Slice(this.#head, this.#tail);
-    this.release();
-    return bytes;
   }
 
   /** Forget everything. The assembler is not used afterwards. */
@@ -210,12 +200,10 @@ export class StreamAssembler {
     this.#tail += bytes.length;
   }
 
-  #larger(need: number): Latin1Buffer {
+  #larger(need: number): Buffer {
     const pooled = this.#buffer.length === 0 ? this.#pool?.get(need) : undefined;
     // The first segment is often the only one: exactly its size.
-    return (
-      pooled ?? latin1Buffer(this.#buffer.length === 0 ? need : Math.max(need, Math.min(need * 2, this.#maxBytes)))
-    );
+    return pooled ?? ownBuffer(this.#buffer.length === 0 ? need : Math.max(need, Math.min(need * 2, this.#maxBytes)));
   }
 }
 

@@ -73,6 +73,7 @@ export class Playbook {
       limits: { ...defaultLimits, ...limits },
       lookupFlow: (key) => this.#kernel.get(JSON.stringify(key)),
       lookupAsked: (key) => this.asked.get(JSON.stringify(key)),
+      hashSeed: Buffer.from("playbook"),
       ...more,
     });
   }

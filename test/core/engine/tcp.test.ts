@@ -587,6 +587,25 @@ describe("bounds", () => {
     assert.equal(play.engine.stats().heldPackets, 0);
   });
 
+  for (const [what, limits] of [
+    ["flows", { judgedFlows: 1 }],
+    ["bytes", { judgedBytes: 2 * hello.length - 1 }],
+  ] as const) {
+    it(`forgets the oldest judged flow when there is no room for the ${what} of another one: cut otherwise it is revoked`, () => {
+      const play = opened(learned({}, limits));
+      play.packet(tcp(v4, { sport: 40_001, seq: 999, flags: "S" }));
+      play.answer();
+      play.packet(tcp(v4, { seq: 1000 }, hello));
+      const again = (sport: number) => play.packet(tcp(v4, { sport, seq: 1000 }, hello.subarray(0, 9)));
+      assert.deepEqual(again(40_000), ["accept 4 mark=allow"]);
+      play.packet(tcp(v4, { sport: 40_001, seq: 1000 }, hello));
+      const { judgedFlows, judgedEvicted } = play.engine.stats();
+      assert.deepEqual([judgedFlows, judgedEvicted], [1, 1]);
+      assert.deepEqual(again(40_001), ["accept 6 mark=allow"]);
+      assert.equal(again(40_000)[0], "flow deny rewritten");
+    });
+  }
+
   it("evicts the oldest undecided flow when the table is full", () => {
     const play = opened(learned({}, { pendingFlows: 1 }));
     play.packet(tcp(v4, { sport: 40_001, seq: 999, flags: "S" }));
