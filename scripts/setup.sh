@@ -86,6 +86,7 @@ policy=/usr/sbin/policy-rc.d
 policy_saved=/usr/sbin/policy-rc.d.before-l7egg
 work=build/setup
 did=0
+first=0
 
 main() {
   local mode=run
@@ -97,6 +98,7 @@ main() {
   if [ "${1-}" = -- ]; then shift; elif [ $# -gt 0 ]; then refuse "unexpected argument '$1' (a command comes after --)"; fi
 
   check_machine "$mode"
+  [ -e "$work" ] || first=1
   mkdir -p "$work"
   # Two set-ups at once in one checkout would step on each other's output.
   exec 9>"$work/lock"
@@ -316,6 +318,7 @@ fingerprint() {
 step() {
   local label=$1 log status=0 start=$SECONDS
   shift
+  if [ $first$did = 10 ]; then say "the first run installs and builds what is missing; that can take some minutes (logs in $work)"; fi
   did=1
   log=$work/$(tr -c 'a-z0-9\n' - <<<"${label,,}" | cut -c1-40).log
   say "$label"

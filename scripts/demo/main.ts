@@ -28,6 +28,10 @@ async function main(): Promise<void> {
     process.exit(2);
   }
   const begun = performance.now();
+  // test/lab/cleanup.ts ends the process with these codes after a signal.
+  process.on("exit", (code) => {
+    if (code === 130 || code === 143) say("\nStopped: the gateway and all namespaces are removed.");
+  });
   say(bold("A LAN behind a router, all of it in network namespaces on this machine:"));
   say();
   say("  client              router                    internet");

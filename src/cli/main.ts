@@ -121,7 +121,7 @@ export function buildProgram(): Command {
     .description("what this machine and its kernel can do, and what is lost without it")
     .option("--json", "as JSON")
     .action((options: { json?: boolean }) => finish(async () => (await import("./doctor.js")).doctor(options)));
-  for (const command of program.commands) command.exitOverride();
+  for (const command of program.commands) command.exitOverride().allowExcessArguments().hook("preAction", refuseExcess);
   return program;
 }
 
@@ -141,6 +141,16 @@ export async function main(argv: readonly string[]): Promise<void> {
     if (!(error instanceof CommanderError)) throw error;
     process.exitCode = error.exitCode === 0 ? 0 : 2;
   }
+}
+
+/** commander would only say how many there are. */
+function refuseExcess(_: Command, command: Command): void {
+  const taken = command.registeredArguments.length;
+  const excess = command.args.slice(taken);
+  if (excess.length === 0) return;
+  const words = excess.map((word) => JSON.stringify(word)).join(" ");
+  const may = taken === 0 ? "takes none; values follow an option" : "takes one";
+  command.error(`unexpected argument ${words}: l7egg ${command.name()} ${may}`);
 }
 
 function collect(value: string, before: string[] | undefined): string[] {

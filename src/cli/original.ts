@@ -41,7 +41,9 @@ export function parseOriginal(argv: readonly string[]): OriginalCommand {
     if (name === "version") return { kind: "version" };
     const flag = flags.find((one) => one === name);
     if (flag === undefined) {
-      errors.push(`unknown flag -${name}: did you mean -${nearest(name)}?`);
+      const meant = nearest(name);
+      const hint = meant ? `did you mean -${meant}?` : `there are -${flags.join(", -")}; l7egg run has more`;
+      errors.push(`unknown flag -${name}: ${hint}`);
       // What follows a space is this flag's value, not an argument of its own.
       if (match[3] === undefined && argv[i + 1] !== undefined && !(argv[i + 1] as string).startsWith("-")) i++;
       continue;
@@ -71,16 +73,17 @@ export function parseOriginal(argv: readonly string[]): OriginalCommand {
 export async function mainOriginal(argv: readonly string[]): Promise<void> {
   await finish(async () => {
     const command = parseOriginal(argv);
-    if (command.kind === "run") return (await import("./run.js")).run(command.options);
+    if (command.kind === "run") return (await import("./run.js")).run(command.options, "l7egg-cli");
     process.stdout.write(command.kind === "help" ? usage : `${version()}\n`);
     return 0;
-  });
+  }, "l7egg-cli");
 }
 
-/** The flag that takes the fewest edits; of equals the one that begins alike. */
-export function nearest(name: string): Flag {
+/** The flag that takes the fewest edits; of equals the one that begins alike. undefined: more than half of it would have to change. */
+export function nearest(name: string): Flag | undefined {
   const cost = (flag: Flag) => distance(name, flag) - (flag[0] === name[0] ? 0.5 : 0);
-  return [...flags].sort((a, b) => cost(a) - cost(b))[0] as Flag;
+  const near = flags.filter((flag) => distance(name, flag) <= Math.max(name.length, flag.length) / 2);
+  return near.sort((a, b) => cost(a) - cost(b))[0];
 }
 
 /** Levenshtein. */

@@ -9,30 +9,30 @@ export function version(): string {
   return (JSON.parse(readFileSync(join(packageRoot, "package.json"), "utf8")) as { version: string }).version;
 }
 
-/** Run a command; its exit code is what it returns, or by what it throws. */
-export async function finish(work: () => Promise<number>): Promise<void> {
+/** Run a command; its exit code is what it returns, or by what it throws. `program`: how its errors begin. */
+export async function finish(work: () => Promise<number>, program = "l7egg"): Promise<void> {
   let code: number;
   // `su` without a dash leaves these out, and iptables and tc are there.
   process.env["PATH"] = `${process.env["PATH"] ?? ""}:/usr/local/sbin:/usr/sbin:/sbin`;
   try {
     code = await work();
   } catch (error) {
-    code = report(error);
+    code = report(error, program);
   }
   process.exitCode = code;
 }
 
 /** Say what is wrong; the exit code that belongs to it. */
-export function report(error: unknown): number {
+export function report(error: unknown, program: string): number {
   if (error instanceof UsageError) {
-    for (const line of error.lines) process.stderr.write(`l7egg: ${line}\n`);
+    for (const line of error.lines) process.stderr.write(`${program}: ${line}\n`);
     return 2;
   }
   if (error instanceof ControlError) {
-    process.stderr.write(`l7egg: ${error.message}\n`);
+    process.stderr.write(`${program}: ${error.message}\n`);
     return error.code === "bad-params" ? 2 : 1;
   }
-  process.stderr.write(`l7egg: ${describe(error)}\n`);
+  process.stderr.write(`${program}: ${describe(error)}\n`);
   const log = (error as { log?: unknown } | null)?.log;
   // The verifier's last words say why; all of them can be megabytes.
   if (typeof log === "string" && log !== "")

@@ -5,20 +5,20 @@ import { ControlError } from "../control/protocol.js";
 import { parseQuestion } from "../core/policy/question.js";
 import { describe } from "../edge/errors.js";
 import { Gateway } from "../edge/gateway.js";
-import { formatQueues } from "../edge/instances.js";
 import type { Log } from "../edge/log.js";
 import { createLog } from "../edge/log.js";
 import { formatMask } from "../edge/options.js";
 import type { Plan } from "../edge/preflight.js";
 import { loadAddon, preflight } from "../edge/preflight.js";
 import { gatewayExplain, gatewayStatus } from "../edge/status.js";
+import { counted } from "../core/counted.js";
 import { formatAddr } from "../core/net/address.js";
 import { report } from "./output.js";
 import type { RawRunOptions } from "./runOptions.js";
 import { readRunOptions } from "./runOptions.js";
 
-/** Returns the exit code. UsageError: nothing was changed. */
-export async function run(raw: RawRunOptions): Promise<number> {
+/** Returns the exit code. UsageError: nothing was changed. `program`: as in `finish`. */
+export async function run(raw: RawRunOptions, program = "l7egg"): Promise<number> {
   const options = readRunOptions(raw);
   const plan = await preflight(options, loadAddon);
   const native = await loadAddon();
@@ -41,7 +41,7 @@ export async function run(raw: RawRunOptions): Promise<number> {
     log.info({}, "stopped, nothing is left behind");
     return 0;
   } catch (error) {
-    return report(error);
+    return report(error, program);
   } finally {
     log.close();
   }
@@ -63,16 +63,18 @@ function serve(gateway: Gateway, log: Log): Promise<ControlServer> {
 
 function announce(plan: Plan, log: Log): void {
   const { options, spec } = plan;
+  const { first, last } = options.queues;
+  const resolvers = spec.resolvers.map(formatAddr);
   const whom = options.lan.length === 0 ? "this box's own egress" : `what comes in by ${options.lan.join(", ")}`;
   const stop = `stop: Ctrl-C or kill ${process.pid} (opens the network); l7egg status${options.name === "default" ? "" : ` --name ${options.name}`} shows more`;
   if (options.logFormat === "pretty") {
     log.info(
       {},
-      `governed: ${whom}${options.lan.length === 0 ? " that" : " and"} would leave by ${options.eface}; ${spec.rules.length} rules, verify ${spec.verify}`,
+      `governed: ${whom}${options.lan.length === 0 ? " that" : " and"} would leave by ${options.eface}; ${counted(spec.rules.length, "rule")}, verify ${spec.verify}`,
     );
     for (const rule of spec.rules.slice(0, 20)) log.info({}, `  ${rule.text}`);
     if (spec.rules.length > 20) log.info({}, `  ... and ${spec.rules.length - 20} more`);
-    log.info({}, `trusted resolvers: ${spec.resolvers.map(formatAddr).join(", ")}`);
+    log.info({}, `trusted resolvers: ${resolvers.join(", ")}`);
     log.info({}, stop);
   }
   log.info(
@@ -83,8 +85,9 @@ function announce(plan: Plan, log: Log): void {
       iface: options.iface,
       eface: options.eface,
       rules: spec.rules.length,
+      resolvers,
       verify: spec.verify,
-      queues: formatQueues(options.queues),
+      queues: Array.from({ length: last - first + 1 }, (_, i) => first + i),
       markMask: formatMask(options.mark.mask),
       attach: plan.attachMode,
       stop,

@@ -1,6 +1,8 @@
 /** `l7egg status` */
+import { counted } from "../core/counted.js";
 import { callControl } from "../control/client.js";
 import { ControlError } from "../control/protocol.js";
+import { withAddresses } from "../edge/clientText.js";
 import { UsageError } from "../edge/errors.js";
 import { formatQueues, listInstances } from "../edge/instances.js";
 import { defaults } from "../edge/options.js";
@@ -18,7 +20,7 @@ export async function status(options: { name: string; json?: boolean; learned: s
   return 0;
 }
 
-/** One question to the instance's gateway; UsageError if none runs, with what there is instead. */
+/** One question to the instance's gateway; ControlError `not-running` if none runs, with what there is instead. */
 export async function ask(name: string, method: "status" | "explain", params: unknown): Promise<unknown> {
   const { socket } = instancePaths(name, defaults.pinDir);
   try {
@@ -26,7 +28,7 @@ export async function ask(name: string, method: "status" | "explain", params: un
   } catch (error) {
     if (!(error instanceof ControlError) || error.code !== "unreachable") throw error;
     if (error.message.includes("EACCES")) throw new UsageError(`${socket}: only root and the group l7egg may ask`);
-    throw new UsageError(notRunning(name));
+    throw new ControlError("not-running", notRunning(name));
   }
 }
 
@@ -63,19 +65,22 @@ export function formatStatus(status: GatewayStatus): string[] {
     "queues:",
     ...status.queues.map(
       (queue) =>
-        `  ${formatQueues({ first: queue.queue, last: queue.queue })}: ${queue.depth} waiting, ${queue.packets} packets, ${queue.verdicts} verdicts; ` +
-        `dropped by the kernel ${queue.queueDropped} (full) and ${queue.userDropped} (socket), ${queue.overruns} overruns, ${queue.verdictErrors} verdict errors` +
+        `  ${formatQueues({ first: queue.queue, last: queue.queue })}: ${queue.depth} waiting, ${traffic(queue.packets, queue.verdicts)}; ` +
+        `dropped by the kernel ${queue.queueDropped} (full) and ${queue.userDropped} (socket), ${counted(queue.overruns, "overrun")}, ${counted(queue.verdictErrors, "verdict error")}` +
         workerText(queue),
     ),
     ...(status.queues.length > 1 ? [allQueues(status.queues)] : []),
     "counters:",
-    ...status.counters.map((one) => `  ${one.reason.padEnd(18)} ${String(one.packets).padStart(12)} packets`),
-    `DNS questions: left to the kernel ${status.questions.allowed} times, ${status.engine.answersToKernel} of their answers came up`,
+    ...status.counters.map(
+      (one) =>
+        `  ${one.reason.padEnd(18)} ${String(one.packets).padStart(12)} ${one.packets === 1 ? "packet" : "packets"}`,
+    ),
+    `DNS questions: left to the kernel ${counted(status.questions.allowed, "time")}, ${status.engine.answersToKernel} of their answers came up`,
     ...losses(status),
     `learned names: ${status.learned.total} of ${status.sizes.names}, ${status.engine.learnedEvicted} forgotten for lack of room`,
     ...status.learned.entries.map(
       (one) =>
-        `  ${one.client}  ${one.chain.length > 1 ? one.chain.join(" -> ") : one.name} = ${one.address}  ` +
+        `  ${withAddresses(one.client, one.clientAddresses)}  ${one.chain.length > 1 ? one.chain.join(" -> ") : one.name} = ${one.address}  ` +
         `${one.secondsLeft > 0 ? `${one.secondsLeft} s left` : "expired"}  (${one.rule})`,
     ),
   ];
@@ -84,33 +89,41 @@ export function formatStatus(status: GatewayStatus): string[] {
   return out;
 }
 
+function traffic(packets: number, verdicts: number): string {
+  return `${counted(packets, "packet")}, ${counted(verdicts, "verdict")}`;
+}
+
 function workerText(queue: QueueStatus): string {
   if (queue.thread !== "worker") return "";
-  const restarts = queue.restarts === 0 ? "" : `, ${queue.restarts} restarts`;
+  const restarts = queue.restarts === 0 ? "" : `, ${counted(queue.restarts, "restart")}`;
   return `; worker ${queue.state}${restarts}`;
 }
 
 function allQueues(queues: readonly QueueStatus[]): string {
   const sum = (of: (queue: QueueStatus) => number) => queues.reduce((total, queue) => total + of(queue), 0);
   const lost = sum((queue) => queue.queueDropped + queue.userDropped);
-  return `  all: ${sum((queue) => Math.max(queue.depth, 0))} waiting, ${sum((queue) => queue.packets)} packets, ${sum((queue) => queue.verdicts)} verdicts; dropped by the kernel ${lost}`;
+  return `  all: ${sum((queue) => Math.max(queue.depth, 0))} waiting, ${traffic(
+    sum((queue) => queue.packets),
+    sum((queue) => queue.verdicts),
+  )}; dropped by the kernel ${lost}`;
 }
 
 /** What was lost, if anything was: nothing to say is the rule. */
 function losses(status: GatewayStatus): string[] {
   const { engine, runner, journal, log } = status;
-  const all: readonly (readonly [number, string])[] = [
-    [engine.pendingEvicted, "undecided flows denied for lack of room"],
-    [runner.mapFull, "entries that found no room in the kernel's maps"],
-    [status.questions.full, "DNS questions that found no room in the kernel's map"],
-    [runner.exceptions, "internal errors"],
-    [runner.overdue, "packets held for too long"],
-    [status.workersLost, "lines and names of workers that the main thread was too busy to take"],
-    [runner.sendErrors, "resets and refusals that could not be sent"],
-    [journal.lost, "learned names that a restart won't know"],
-    [log.suppressed, "decisions beyond the log's 1,000 a second"],
-    [log.dropped, "log lines that nobody read"],
+  const all: readonly (readonly [count: number, one: string, what: string, many?: string])[] = [
+    [engine.pendingEvicted, "undecided flow", "denied for lack of room"],
+    [runner.mapFull, "entry", "that found no room in the kernel's maps", "entries"],
+    [status.questions.full, "DNS question", "that found no room in the kernel's map"],
+    [runner.exceptions, "internal error", ""],
+    [runner.overdue, "packet", "held for too long"],
+    [status.workersLost, "line or name", "of workers that the main thread was too busy to take", "lines and names"],
+    [runner.sendErrors, "reset or refusal", "that could not be sent", "resets and refusals"],
+    [journal.lost, "learned name", "that a restart won't know"],
+    [log.suppressed, "decision", "beyond the log's 1,000 a second"],
+    [log.dropped, "log line", "that nobody read"],
   ];
   const some = all.filter(([count]) => count > 0);
-  return some.length === 0 ? [] : ["losses:", ...some.map(([count, what]) => `  ${count} ${what}`)];
+  if (some.length === 0) return [];
+  return ["losses:", ...some.map(([count, one, what, many]) => `  ${counted(count, one, many)} ${what}`.trimEnd())];
 }

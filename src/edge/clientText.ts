@@ -18,3 +18,11 @@ export function clientText(client: string, interfaces: ReadonlyMap<number, Gover
   const mapped = bytes.subarray(0, 10).every((byte) => byte === 0) && bytes.readUInt16LE(10) === 0xffff;
   return formatAddr((mapped ? client.slice(12) : client) as Addr);
 }
+
+const shownAddresses = 4;
+
+/** `02:00:00:00:00:01 (192.168.1.5, fd77::5)`; at most four addresses, and "..." for more. */
+export function withAddresses(client: string, addresses: readonly string[]): string {
+  if (addresses.length === 0) return client;
+  return `${client} (${addresses.slice(0, shownAddresses).join(", ")}${addresses.length > shownAddresses ? ", ..." : ""})`;
+}

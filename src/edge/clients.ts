@@ -24,13 +24,18 @@ export function clientOf(
   mac1: number,
 ): ClientId | undefined {
   if (by === ClientBy.MAC) {
-    return hasMac ? ((le32(ifindex) + "\0\0" + le32(mac0) + le16(mac1) + "\0\0\0\0") as ClientId) : undefined;
+    return hasMac ? clientByMac(ifindex, mac0, mac1) : undefined;
   }
   if (by === ClientBy.INTERFACE) return (le32(ifindex) + zeros12) as ClientId;
   const version = (packet[0] ?? 0) >> 4;
   if (version === 4 && packet.length >= 20) return (mappedPrefix + latin1(packet, 12, 4)) as ClientId;
   if (version === 6 && packet.length >= 40) return latin1(packet, 8, 16) as ClientId;
   return undefined;
+}
+
+/** `mac0`, `mac1`: as in `Meta`. */
+export function clientByMac(ifindex: number, mac0: number, mac1: number): ClientId {
+  return (le32(ifindex) + "\0\0" + le32(mac0) + le16(mac1) + "\0\0\0\0") as ClientId;
 }
 
 const zeros12 = "\0".repeat(12);

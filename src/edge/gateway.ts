@@ -10,6 +10,7 @@
  * that nobody has marked.) To keep traffic governed while nobody is there, kill -9.
  */
 import { existsSync } from "node:fs";
+import { counted } from "../core/counted.js";
 import type { DecisionCommand } from "../core/engine/commands.js";
 import { Engine } from "../core/engine/engine.js";
 import { defaultLimits } from "../core/engine/limits.js";
@@ -17,7 +18,6 @@ import { NameHasher } from "../core/names/hash.js";
 import { Verdict } from "../core/abi.generated.js";
 import type { BatchHandler, Native, Queue, QueueOptions, RawSender } from "../native/types.js";
 import type { Attachment } from "./attachments.js";
-import { removeClsact } from "./attachments.js";
 import { removeEmptyDir, removePinDir } from "./bpffs.js";
 import type { GovernedInterface } from "./clients.js";
 import { bootId, monotonicMs } from "./clock.js";
@@ -32,12 +32,13 @@ import { Journal, readJournal } from "./journal.js";
 import { KernelFlows } from "./kernelFlows.js";
 import { KernelMaps, forLiveMaps } from "./kernelMaps.js";
 import { KernelQuestions } from "./kernelQuestions.js";
-import { governedInterfaces, wantedAttachments } from "./layout.js";
+import { governedInterfaces, removeLeftClsact, wantedAttachments } from "./layout.js";
 import type { Log } from "./log.js";
 import type { Plan } from "./preflight.js";
 import { QueueWorkers } from "./queueWorkers.js";
 import { rateLimited } from "./rateLimited.js";
 import { Reattacher } from "./reattacher.js";
+import { RulesWatch } from "./rulesWatch.js";
 import { Runner } from "./runner.js";
 
 export interface GatewayParts {
@@ -58,6 +59,8 @@ export interface GatewayParts {
   readonly events: EventReader;
   readonly reattacher: Reattacher;
   readonly fastPath: FastPath;
+  /** undefined: --no-iptables. */
+  readonly rulesWatch: RulesWatch | undefined;
   readonly interfaces: Map<number, GovernedInterface>;
 }
 
@@ -101,13 +104,15 @@ export class Gateway {
   }
 
   async #stop(): Promise<void> {
-    const { plan, claim, datapath, journal, runner, queue, workers, sender, events, reattacher, fastPath } = this.parts;
+    const { plan, claim, datapath, journal, runner, queue, workers, sender, events, reattacher, fastPath, rulesWatch } =
+      this.parts;
     const { attachments } = datapath;
     const all = (program: Attachment["program"]) => () =>
       attachments.list().filter((one) => one.program === program).forEach((one) => attachments.detach(one)); // prettier-ignore
     const steps: (() => void | Promise<void>)[] = [
       () => reattacher.close(),
       () => fastPath.close(),
+      () => rulesWatch?.close(),
       all("gate"),
       () => (plan.options.iptables ? rulesDown(plan.options.name) : undefined),
       () => workers.stop(),
@@ -252,7 +257,7 @@ async function build(
   if (restored.length > 0 || datapath.adoptedFlows) {
     log.info(
       { restored: restored.length, adoptedFlows: datapath.adoptedFlows },
-      `took over from a run that was killed: ${engine.stats().learned} learned names, ${datapath.adoptedFlows ? "flows kept" : "flows judged anew"}`,
+      `took over from a run that was killed: ${counted(engine.stats().learned, "learned name")}, ${datapath.adoptedFlows ? "flows kept" : "flows judged anew"}`,
     );
   }
   removeLeftClsact(native, plan, previous);
@@ -260,6 +265,7 @@ async function build(
   // An interface may have changed since the preflight.
   void reattacher.reconcile();
   const fastPath = new FastPath({ native, plan, datapath, log });
+  const rulesWatch = options.iptables ? new RulesWatch(options.name, log) : undefined;
   return {
     plan,
     claim,
@@ -276,6 +282,7 @@ async function build(
     events,
     reattacher,
     fastPath,
+    rulesWatch,
     interfaces,
   };
 }
@@ -289,12 +296,6 @@ function openQueue(native: Native, options: QueueOptions, handler: BatchHandler)
     if (code !== "EBUSY" && code !== "EPERM") throw error;
     throw new UsageError(`--queue: queue ${options.queue} has just been taken by another process`);
   }
-}
-
-/** clsact filters of an earlier run, where this one attaches by TCX. */
-function removeLeftClsact(native: Native, plan: Plan, previous: Claim["previous"]): void {
-  if (!previous || plan.attachMode === "clsact") return;
-  for (const one of wantedAttachments(plan.lan, plan.eface)) removeClsact(native, plan.options.name, one);
 }
 
 export function removePins(pinDir: string, claim: Pick<Claim, "paths">): void {

@@ -3,6 +3,8 @@ import netlink from "netlink";
 import type { Addr } from "../core/net/address.js";
 import { addrFromBytes } from "../core/net/address.js";
 
+import { clientByMac } from "./clients.js";
+
 export interface Link {
   readonly name: string;
   readonly index: number;
@@ -48,6 +50,19 @@ export class Interfaces {
       if (bytes && (bytes.length === 4 || bytes.length === 16)) out.add(addrFromBytes(bytes, 0, bytes.length));
     }
     return [...out];
+  }
+
+  /** By client (`ClientBy.MAC`): the addresses that this box's neighbour table, which the kernel limits, has for it just now. */
+  async neighbours(): Promise<Map<string, Addr[]>> {
+    const out = new Map<string, Addr[]>();
+    for (const { data, attrs } of await this.#socket.getNeighbors()) {
+      const { dst, lladdr } = attrs;
+      if (lladdr?.length !== 6 || !dst || (dst.length !== 4 && dst.length !== 16)) continue;
+      const client = clientByMac(data.ifindex ?? 0, lladdr.readUInt32LE(0), lladdr.readUInt16LE(4));
+      const addresses = out.get(client) ?? [];
+      out.set(client, [...addresses, addrFromBytes(dst, 0, dst.length)]);
+    }
+    return out;
   }
 
   /**

@@ -6,11 +6,12 @@ import type { Explanation } from "../core/policy/explain.js";
 import { explain } from "../core/policy/explain.js";
 import type { Question } from "../core/policy/question.js";
 import type { Attachment } from "./attachments.js";
-import { clientText } from "./clientText.js";
+import { clientText, withAddresses } from "./clientText.js";
 import { monotonicMs } from "./clock.js";
 import type { FastPathState } from "./fastPath.js";
 import type { Gateway } from "./gateway.js";
 import { rulesStatus } from "./iptables.js";
+import { Interfaces } from "./interfaces.js";
 import type { JournalStats } from "./journal.js";
 import type { LogStats } from "./log.js";
 import type { Sizes } from "./options.js";
@@ -65,6 +66,8 @@ export interface GatewayStatus {
 
 export interface LearnedStatus {
   readonly client: string;
+  /** Of a client that is a MAC address: what the neighbour table has for it, as `client` of the log. */
+  readonly clientAddresses: readonly string[];
   readonly name: string;
   readonly address: string;
   readonly rule: string;
@@ -106,7 +109,7 @@ export async function gatewayStatus(gateway: Gateway, logStats: LogStats, learne
     iptables: options.iptables ? (await rulesStatus(options.name)).state : null,
     queues: queueStatus(queue, run.held, threads),
     workersLost: workers.lost,
-    learned: learnedStatus(gateway, learned),
+    learned: await learnedStatus(gateway, learned),
     counters: mergeCounters(datapath.counters(), addCounts([reasons, ...workers.reasons()])),
     generation: datapath.generation,
     adoptedFlows: datapath.adoptedFlows,
@@ -118,15 +121,16 @@ export async function gatewayStatus(gateway: Gateway, logStats: LogStats, learne
   };
 }
 
-export function gatewayExplain(gateway: Gateway, question: Question): Explanation {
+export async function gatewayExplain(gateway: Gateway, question: Question): Promise<Explanation> {
   const { plan, engine, interfaces } = gateway.parts;
+  const addressesOf = await clientAddresses();
   const filter = (wanted: (entry: { name: string; address: string }) => boolean) =>
     [...engine.learned()].filter(wanted);
   const view = {
     now: monotonicMs(),
     byAddress: (address: string) => filter((entry) => entry.address === address),
     byName: (name: string) => filter((entry) => entry.name === name),
-    clientText: (client: string) => clientText(client, interfaces),
+    clientText: (client: string) => withAddresses(clientText(client, interfaces), addressesOf(client)),
   };
   return explain(plan.compiled.policies, view, question);
 }
@@ -146,12 +150,28 @@ export function mergeCounters(
     }));
 }
 
-function learnedStatus(gateway: Gateway, limit: number): GatewayStatus["learned"] {
+/** What the log calls a client that is a MAC address: asked for now, so that the packet path needn't know. */
+async function clientAddresses(): Promise<(client: string) => string[]> {
+  const interfaces = new Interfaces();
+  try {
+    const known = await interfaces.neighbours();
+    return (client) => (known.get(client) ?? []).map(formatAddr);
+  } catch {
+    // Nothing else depends on it.
+    return () => [];
+  } finally {
+    interfaces.close();
+  }
+}
+
+async function learnedStatus(gateway: Gateway, limit: number): Promise<GatewayStatus["learned"]> {
   const { plan, engine, interfaces } = gateway.parts;
   const now = monotonicMs();
   const all = [...engine.learned()];
+  const addressesOf = await clientAddresses();
   const entries = (limit === 0 ? [] : all.slice(-limit)).map((entry) => ({
     client: clientText(entry.client, interfaces),
+    clientAddresses: addressesOf(entry.client),
     name: entry.name,
     address: formatAddr(entry.address),
     rule: plan.compiled.rules[entry.rule - 1]?.text ?? "",

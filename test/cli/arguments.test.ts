@@ -108,6 +108,18 @@ test("an unknown option is answered with the nearest one, on one line", () => {
   assert.equal(nothing.lines.length, 1);
 });
 
+test("an argument too many is named", () => {
+  for (const [args, line] of [
+    [["status", "foo"], 'unexpected argument "foo": l7egg status takes none; values follow an option'],
+    [["explain", "x.io", "y.io", "z.io"], 'unexpected argument "y.io" "z.io": l7egg explain takes one'],
+  ] as const) {
+    const result = cli("main", ...args);
+    assert.equal(result.code, 2);
+    assert.deepEqual(result.lines, [`l7egg: ${line}`]);
+  }
+  refused(["--domain", "a.io", "b.io"], /^l7egg: unexpected argument "b\.io": l7egg run takes none; /);
+});
+
 test("--help has examples, --version a version; both end well", () => {
   const help = cli("main", "--help");
   assert.equal(help.code, 0);
@@ -121,15 +133,16 @@ test("--help has examples, --version a version; both end well", () => {
 
 test("questions about a gateway that doesn't run", () => {
   const status = cli("main", "status", "--name", "argtest");
-  assert.equal(status.code, 2);
+  assert.equal(status.code, 1, "the question is fine, there is nobody to answer");
   assert.match(status.lines.join(), /^l7egg: no gateway "argtest" is running/);
   const explain = cli("main", "explain", "*.x.io", "--name", "argtest");
   assert.equal(explain.code, 2);
   assert.match(explain.lines.join(), /a pattern; ask for one name/);
+  assert.equal(cli("main", "explain", "x.io", "--name", "argtest").code, 1);
 });
 
 test("the original's misprint -cm= is answered with -cn", () => {
   const result = cli("original", "-iface=lo", "-eface=lo", "-cidr=10.0.2.0/24", '-cm=".ubuntu.com"');
   assert.equal(result.code, 2);
-  assert.deepEqual(result.lines, ["l7egg: unknown flag -cm: did you mean -cn?"]);
+  assert.deepEqual(result.lines, ["l7egg-cli: unknown flag -cm: did you mean -cn?"]);
 });

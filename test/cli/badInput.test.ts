@@ -75,18 +75,19 @@ describe("bad input", () => {
   it("rules: l7egg run", () =>
     allRefused([...rules, ...more].map(([typed, answer]) => [run(...typed), `l7egg: ${answer}`])));
 
-  it("rules: l7egg-cli", () => allRefused(rules.map(([typed, answer]) => [original(typed), `l7egg: ${answer}`])));
+  it("rules: l7egg-cli", () => allRefused(rules.map(([typed, answer]) => [original(typed), `l7egg-cli: ${answer}`])));
 
   it("interfaces that aren't there, in all three", async () => {
     const names = [...(await at.router.must(["ip", "-o", "link"])).matchAll(/^\d+: ([^:@]+)/gm)].map(
       (match) => match[1],
     );
-    const there = (flag: string) => `l7egg: ${flag} nope0: no such interface; there are ${names.join(", ")}`;
+    const there = (flag: string, program = "l7egg") =>
+      `${program}: ${flag} nope0: no such interface; there are ${names.join(", ")}`;
     await allRefused([
       [run("--cn", "x.io", "--lan", "nope0"), there("--lan")],
       [run("--cn", "x.io", "--iface", "nope0"), there("--iface")],
       [run("--cn", "x.io", "--eface", "nope0"), there("--eface")],
-      [original(["--cn", "x.io"], "nope0"), there("--eface")],
+      [original(["--cn", "x.io"], "nope0"), there("--eface", "l7egg-cli")],
     ]);
     const out = await at.router.runBare(rulesUp("--lan", "nope0", "--eface", "wan0"));
     assert.equal(out.code, 2);
@@ -98,7 +99,7 @@ describe("bad input", () => {
 
   it("the original's misprint, and a flag that nobody has", () =>
     allRefused([
-      [[...original(["--cn", "x.io"]), "-cm=.x.io"], "l7egg: unknown flag -cm: did you mean -cn?"],
+      [[...original(["--cn", "x.io"]), "-cm=.x.io"], "l7egg-cli: unknown flag -cm: did you mean -cn?"],
       [run("--cdir", "10.0.0.0/8"), "l7egg: unknown option '--cdir': did you mean --cidr?"],
       [rulesUp("--cidr", "10.0.0.0/8"), "iptables-setup: unknown option '--cidr' (--help lists them)"],
     ]));
@@ -112,12 +113,12 @@ describe("bad input", () => {
 
   it("a root that may not: a container's", () => {
     const may = (set: string, argv: readonly string[]) => ["setpriv", `--bounding-set=${set}`, ...argv];
-    const lacks = (what: string) =>
-      `l7egg: this root may not do what is needed: it lacks ${what} (a container? give it these capabilities)`;
+    const lacks = (what: string, program = "l7egg") =>
+      `${program}: this root may not do what is needed: it lacks ${what} (a container? give it these capabilities)`;
     return allRefused([
       [may("-all", run("--domain", "x.io")), lacks("CAP_NET_ADMIN, CAP_NET_RAW, CAP_BPF, CAP_PERFMON")],
       [may("-net_admin", run("--domain", "x.io")), lacks("CAP_NET_ADMIN")],
-      [may("-bpf,-sys_admin", original(["--cn", "x.io"])), lacks("CAP_BPF")],
+      [may("-bpf,-sys_admin", original(["--cn", "x.io"])), lacks("CAP_BPF", "l7egg-cli")],
       [
         may("-net_admin", rulesUp("--lan", "lan0", "--eface", "wan0")),
         "iptables-setup: this root may not change the network: it lacks CAP_NET_ADMIN (a container? give it this capability)",
@@ -128,9 +129,9 @@ describe("bad input", () => {
   it("no root", () => {
     const nobody = (...argv: string[]) => runAsNobody(argv, at.router.enter([], true));
     const node = (...args: string[]) => nobody("node", "--import", "tsx", ...args);
-    const root = "l7egg: this needs root: it loads eBPF programs and takes packets from the kernel";
-    refused(node("src/cli/main.ts", "run", "--eface", "wan0", "--domain", "x.io", "--name", at.name), root);
-    refused(node("src/cli/original.ts", "-eface=wan0", "-cn=.x.io"), root);
+    const root = "this needs root: it loads eBPF programs and takes packets from the kernel";
+    refused(node("src/cli/main.ts", "run", "--eface", "wan0", "--domain", "x.io", "--name", at.name), `l7egg: ${root}`);
+    refused(node("src/cli/original.ts", "-eface=wan0", "-cn=.x.io"), `l7egg-cli: ${root}`);
     refused(
       node("src/cli/main.ts", "clean"),
       "l7egg: this needs root: it detaches eBPF programs and removes iptables rules",

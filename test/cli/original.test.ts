@@ -50,6 +50,9 @@ test("what is wrong, one line each", () => {
     "unknown flag -cm: did you mean -cn?",
     "unknown flag -ifcae: did you mean -iface?",
   ]);
+  assert.deepEqual(lines(["-domain=x.io"]), [
+    "unknown flag -domain: there are -iface, -eface, -cidr, -cn; l7egg run has more",
+  ]);
   assert.match(lines(["eth0"])[0] as string, /unexpected argument "eth0"/);
   assert.deepEqual(lines(["-cn"]), ["flag -cn needs a value"]);
   assert.match(lines(["-eface=a", "-eface=b"])[0] as string, /-eface is given as a and b/);
@@ -60,4 +63,5 @@ test("the nearest flag", () => {
   assert.equal(nearest("cdir"), "cidr");
   assert.equal(nearest("interface"), "iface");
   assert.equal(nearest("efaec"), "eface");
+  for (const other of ["domain", "lan", "x", "queue", "masquerade"]) assert.equal(nearest(other), undefined, other);
 });

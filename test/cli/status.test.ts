@@ -28,7 +28,7 @@ const quiet: GatewayStatus = {
   learned: {
     total: 2,
     entries: [
-      { client: "lan0 02:00", name: "a.io", address: "192.0.2.7", rule: "--domain a.io", chain: ["a.io", "b.io"], secondsLeft: 9 }, // prettier-ignore
+      { client: "02:00", clientAddresses: ["192.0.2.9", "2001:db8::9"], name: "a.io", address: "192.0.2.7", rule: "--domain a.io", chain: ["a.io", "b.io"], secondsLeft: 9 }, // prettier-ignore
     ],
   },
   counters: [{ reason: "unlearned", packets: 5, bytes: 300 }],
@@ -62,7 +62,7 @@ test("what is attached, queues, counters, learned names with the time left; long
   assert.match(lines.join("\n"), /^ {2}unlearned +5 packets$/m);
   assert.ok(lines.includes("DNS questions: left to the kernel 7 times, 6 of their answers came up"));
   assert.ok(lines.includes("learned names: 2 of 20, 0 forgotten for lack of room"));
-  assert.ok(lines.includes("  lan0 02:00  a.io -> b.io = 192.0.2.7  9 s left  (--domain a.io)"));
+  assert.ok(lines.includes("  02:00 (192.0.2.9, 2001:db8::9)  a.io -> b.io = 192.0.2.7  9 s left  (--domain a.io)"));
   assert.equal(lines.at(-1), "  ... and 1 more (--learned N)");
 });
 
@@ -75,6 +75,24 @@ test("several queues: each with its thread, and all together", () => {
   assert.ok(lines.some((line) => line.startsWith("  8: 10 waiting") && line.endsWith("; worker dead, 2 restarts")));
   assert.ok(lines.includes("  all: 11 waiting, 22 packets, 6 verdicts; dropped by the kernel 18"));
   assert.ok(!formatStatus(quiet).some((line) => line.startsWith("  all:")));
+});
+
+test("one of a thing is not many", () => {
+  const [queue] = quiet.queues;
+  assert.ok(queue);
+  const one = { ...queue, packets: 1, verdicts: 1, overruns: 1, verdictErrors: 1, thread: "worker", state: "running", restarts: 1 } as const; // prettier-ignore
+  const text = formatStatus({
+    ...quiet,
+    queues: [one],
+    counters: [{ reason: "unlearned", packets: 1, bytes: 60 }],
+    questions: { allowed: 1, full: 1 },
+    runner: { ...quiet.runner, mapFull: 1 },
+  }).join("\n");
+  assert.match(text, /1 waiting, 1 packet, 1 verdict; .* 1 overrun, 1 verdict error; worker running, 1 restart$/m);
+  assert.match(text, / 1 packet$/m);
+  assert.match(text, /left to the kernel 1 time,/);
+  assert.match(text, /^ {2}1 entry that found no room/m);
+  assert.match(text, /^ {2}1 DNS question that found no room/m);
 });
 
 test("losses are listed if there are any", () => {

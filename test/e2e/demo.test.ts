@@ -42,6 +42,7 @@ describe("npm run demo", () => {
     assert.notDeepEqual(left(daemon.pid), []);
     daemon.child.kill("SIGINT");
     assert.equal((await daemon.exited).code, 130, daemon.stderr);
+    assert.match(daemon.stdout, /\nStopped: the gateway and all namespaces are removed\.\n$/);
     assert.deepEqual(left(daemon.pid), []);
   });
 });

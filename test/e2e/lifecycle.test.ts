@@ -4,6 +4,7 @@ import { after, before, describe, it } from "node:test";
 import { Gateway, instanceName, program } from "../lab/gateway.js";
 import { buildLab, type Lab } from "../lab/lab.js";
 import { cidr, server } from "../lab/plan.js";
+import { until } from "../lab/process.js";
 import { snapshot } from "../lab/snapshot.js";
 import { curl, dig, sClient } from "../lab/tools.js";
 import { type Agent } from "../lab/agent.js";
@@ -163,7 +164,11 @@ describe("rules that go away close, they never open", () => {
     assert.equal((await curl(s.lab.client, page, { family: 4 })).outcome, "ok");
     const id = await s.agent.call("hold", { address: www.v4, port: 5432 });
     assert.equal((await s.agent.call("exchange", { id, data: "before" })).outcome, "reply");
-    for (const tables of ["iptables", "ip6tables"]) await s.lab.router.must([tables, "-w", "-t", "mangle", "-F"]);
+    const saved: [string, string][] = [];
+    for (const tables of ["iptables", "ip6tables"]) {
+      saved.push([tables, await s.lab.router.must([`${tables}-save`, "-t", "mangle"])]);
+      await s.lab.router.must([tables, "-w", "-t", "mangle", "-F"]);
+    }
 
     const undecided = await gateway.expect({ verdict: "deny", reason: "not-inspected", address: www.v4 }, () =>
       s.agent.call("tcp", { address: www.v4, port: 80, data: request, timeoutMs: 500 }),
@@ -176,6 +181,14 @@ describe("rules that go away close, they never open", () => {
     }
     assert.equal((await s.agent.call("exchange", { id, data: "after" })).outcome, "reply", "decided already");
     assert.equal((await s.agent.call("tcp", { address: cidr.inside4[0], port: 5432 })).outcome, "reply");
+
+    const said = (text: string) => gateway.daemon.stdout.split(text).length - 1;
+    const removed = "somebody removed iptables rules of ours: ";
+    await until("the log to say it", () => said(removed) > 0, 15_000);
+    assert.match(gateway.daemon.stdout, /rules of ours: IPv4: chain L7EGG-[^"]* is empty; [^"]*IPv6: chain L7EGG-/);
+    for (const [tables, text] of saved) await s.lab.router.must([`${tables}-restore`, "-w"], { input: text });
+    await until("the log to say that they are back", () => said("the iptables rules are complete again") > 0, 15_000);
+    assert.equal(said(removed), 1, "once");
     assert.equal(await gateway.stop(), 0, gateway.daemon.stderr);
     assert.doesNotMatch(await snapshot(s.lab.router, gateway.name), /L7EGG|l7egg|classify/);
   });
@@ -191,8 +204,15 @@ describe("the program about a running gateway", () => {
     assert.equal(status.code, 0, status.stderr);
     assert.match(status.stdout, /www\.allowed\.example/);
     assert.match(status.stdout, /198\.51\.100\.10/);
+    // The log's client and the list's are the same machine: one can be found by the other.
+    const listed = await gateway.command("status");
+    assert.match(
+      listed.stdout,
+      /^ {2}([0-9a-f]{2}:){5}[0-9a-f]{2} \([^)]*192\.168\.77\.10[^)]*\) {2}www\.allowed\.example = /m,
+    );
     const allowed = await gateway.command("explain", ["www.allowed.example"]);
     assert.match(allowed.stdout, /--domain www\.allowed\.example/, allowed.stderr);
+    assert.match(allowed.stdout, /\([^)]*192\.168\.77\.10[^)]*\): www\.allowed\.example/);
     const denied = await gateway.command("explain", ["www.denied.example"]);
     assert.match(denied.stdout, /denied|no rule/i);
     const address = await gateway.command("explain", [`${cidr.inside4[0]}:443`]);

@@ -60,7 +60,8 @@ describe("README: on a router", () => {
     ]);
 
   it("the gateway starts, with its rules and with NAT", async () => {
-    assert.match(daemon.stdout, /governed: what comes in by lan0 and would leave by wan0; 5 rules, verify both/);
+    assert.match(daemon.stdout, /governed: what comes in by lan0 and would leave by wan0; 4 rules, verify both/);
+    assert.doesNotMatch(daemon.stdout, /warning/, "followed to the letter, there is nothing to warn of");
     assert.match(await lab.router.must(["iptables-save", "-t", "nat"]), /-o wan0 -j MASQUERADE/);
   });
 
@@ -94,6 +95,7 @@ describe("README: the original's command line", () => {
     const argv = [...originalProgram(), ...words.map((word) => word.replace("enp0s3", "eth0"))];
     const daemon = await ready(lab.client.ns, argv);
     assert.match(daemon.stdout, /governed: this box's own egress that would leave by eth0; 3 rules/);
+    assert.doesNotMatch(daemon.stdout, /warning/);
     assert.equal((await daemon.stop(8_000)).code, 0, daemon.stderr);
   });
 });

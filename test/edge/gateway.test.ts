@@ -77,6 +77,9 @@ for (const attach of ["tcx", "clsact"]) {
       const clean = await snapshot(at.router, at.name);
       const daemon = await start(at, options(at, ["--attach", attach, "--lan", "lan1"]));
       const now = await status(at);
+      const line = daemon.stdout.split("\n").find((one) => one.includes('"msg":"ready"')) ?? "";
+      const { rules, resolvers, queues } = JSON.parse(line) as Record<string, unknown>;
+      assert.deepEqual({ rules, resolvers, queues }, { rules: 1, resolvers: now.resolvers, queues: [0] });
       assert.deepEqual(
         now.attached.map((one) => `${one.program} ${one.point} ${one.interfaceName}`),
         [
@@ -114,7 +117,7 @@ for (const attach of ["tcx", "clsact"]) {
       const killed = await snapshot(at.router, at.name);
       assert.notEqual(killed, before, "it stays governed");
       const dead = await cli(at, "status", "--name", at.name);
-      assert.equal(dead.code, 2);
+      assert.equal(dead.code, 1);
       assert.match(dead.stderr, /was killed and its traffic stays governed/);
       const out = await cli(at, "clean", "--name", at.name);
       assert.equal(out.code, 0, out.stderr);

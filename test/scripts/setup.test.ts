@@ -14,6 +14,8 @@ import { asNobody, bindNode } from "../nobody.js";
 
 const repo = fileURLToPath(new URL("../..", import.meta.url));
 const policy = "/usr/sbin/policy-rc.d";
+const firstRun =
+  "setup: the first run installs and builds what is missing; that can take some minutes (logs in build/setup)";
 
 let folder = "";
 beforeEach(() => {
@@ -33,6 +35,7 @@ test("a fresh checkout: each step once; the second time nothing at all", () => {
   );
   assert.equal(code, 0);
   assert.deepEqual(out.split("\n"), [
+    firstRun,
     "setup: system packages: libbpf-dev bind9-dnsutils",
     "setup: npm packages",
     "setup: addon (native/)",
@@ -102,7 +105,7 @@ test("apt-get fails: its log is shown, the policy goes", () => {
     `ls ${policy}* || true; exit $code`,
   );
   assert.equal(code, 1);
-  assert.equal(out, "setup: system packages: bind9-dnsutils\n");
+  assert.equal(out, `${firstRun}\nsetup: system packages: bind9-dnsutils\n`);
   assert.match(err, /^no such package today$/m);
   assert.match(err, /^setup: system packages: bind9-dnsutils: failed with exit code 100 after \d+ s \(log above/m);
 });
@@ -134,7 +137,7 @@ test("Ubuntu's bpftool is a wrapper for the tools of one kernel: those of anothe
     "echo --- && setup --test -- bpftool version",
   );
   assert.equal(code, 0, err);
-  assert.match(out, /^setup: system packages: linux-tools-common linux-tools-generic\n[^]*\nof 6\.8\n---\nof 6\.8\n$/);
+  assert.match(out, /\nsetup: system packages: linux-tools-common linux-tools-generic\n[^]*\nof 6\.8\n---\nof 6\.8\n$/);
   assert.equal(calls("apt-get").filter((line) => line.includes("install")).length, 1);
 });
 
