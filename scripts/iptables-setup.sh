@@ -56,6 +56,11 @@ iptables=${IPTABLES:-iptables}
 tables=(raw mangle nat)
 # Rules by family and table, "4-mangle"; what is not there is to be removed.
 declare -A wanted=()
+# nft or legacy, by program: iptables and ip6tables are two alternatives, which may differ.
+declare -A kinds=()
+# What is to be done, step by step: "PROGRAM FAMILY TABLE"; what its iptables-restore is given; what stood in our chains before.
+steps=() plans=() previous=()
+lock_file=/run/l7egg-iptables.lock lock_seconds=20
 
 main() {
   local verb=${1-}
@@ -68,11 +73,7 @@ main() {
   parse_options "$@"
   check_programs
   [ "$verb" != up ] || check_up_options
-  # Two calls for one instance must not read the same state and both act on it.
-  if [ -z "$dry_run" ] && command -v flock >/dev/null; then
-    exec 9>/run/l7egg-iptables.lock
-    flock 9
-  fi
+  if [ -z "$dry_run" ] && command -v flock >/dev/null; then take_lock; fi
   "cmd_$verb"
 }
 
@@ -84,14 +85,9 @@ cmd_up() {
     wanted[$family-nat]=$(rules_nat "$family")
   done
   apply
-  # Whoever changed from legacy to nft or back must not be asked twice.
-  remove_elsewhere
 }
 
-cmd_down() {
-  apply
-  remove_elsewhere
-}
+cmd_down() { apply; }
 
 # Every chain must be in every family, have a jump and hold rules.
 cmd_status() {
@@ -234,7 +230,7 @@ hook_of() {
 # What iptables-restore must do so that exactly the rules $3 stand in our chains of this table, and nothing of ours if there are none.
 transaction() {
   local family=$1 table=$2 rules=$3 text chain have want body=''
-  text=$(save "$family" "$table")
+  text=$(save "$family" "$table" "$rules") || exit
   for chain in $(own_chains "$table"); do
     have='' want=''
     ! grep -q "^:$chain " <<<"$text" || have=1
@@ -253,63 +249,76 @@ transaction() {
   [ -z "$body" ] || printf '*%s\n%sCOMMIT\n' "$table" "$(sed '/^$/d' <<<"$body")"$'\n'
 }
 
-# Brings all families and tables to `wanted`. A try-out of all comes first; if the kernel refuses one later, those before it are put back.
+# Brings all families and tables to `wanted`, and the other kind of iptables to nothing of ours. All is read and tried out first; if the
+# kernel refuses a step later, those before it are put back.
 apply() {
-  local family table before output done=()
-  local -A plan=() previous=()
+  local program family table i output
   for family in "${families[@]}"; do
-    for table in "${tables[@]}"; do
-      plan[$family$table]=$(transaction "$family" "$table" "${wanted[$family-$table]-}")
-      before=$(save "$family" "$table")
-      previous[$family$table]=$(for chain in $(own_chains "$table"); do grep "^-A $chain " <<<"$before" || true; done)
-    done
+    for table in "${tables[@]}"; do plan "$family" "$table" "${wanted[$family-$table]-}"; done
   done
-  for family in "${families[@]}"; do
-    for table in "${tables[@]}"; do
-      [ -n "${plan[$family$table]}" ] || continue
-      if [ -n "$dry_run" ]; then
-        printf '# %s --noflush\n%s\n' "$(program "$family" -restore)" "${plan[$family$table]}"
-      else
-        output=$(restore "$family" --test <<<"${plan[$family$table]}" 2>&1) || explain "$family" "$table" "${plan[$family$table]}" "$output"
-      fi
-    done
+  plan_elsewhere
+  for i in ${plans[@]+"${!plans[@]}"}; do
+    read -r iptables family table <<<"${steps[i]}"
+    if [ -n "$dry_run" ]; then
+      printf '# %s --noflush\n%s\n' "$(program "$family" -restore)" "${plans[i]}"
+    else
+      output=$(restore "$family" --test <<<"${plans[i]}" 2>&1) || explain "$family" "$table" "${plans[i]}" "$output"
+    fi
   done
   [ -z "$dry_run" ] || return 0
+  # A Ctrl-C must not leave one half: from here it is all or nothing. (What is ignored here, iptables-restore ignores, too.)
+  trap '' HUP INT TERM
+  for i in ${plans[@]+"${!plans[@]}"}; do
+    read -r iptables family table <<<"${steps[i]}"
+    if ! output=$(restore "$family" <<<"${plans[i]}" 2>&1); then
+      put_back "$i"
+      explain "$family" "$table" "${plans[i]}" "$output"
+    fi
+  done
+  trap - HUP INT TERM
+}
+
+# Adds what must be done in one table, if anything must.
+plan() {
+  local family=$1 table=$2 text before chain
+  text=$(transaction "$family" "$table" "$3")
+  [ -n "$text" ] || return 0
+  before=$(save "$family" "$table" "$3")
+  steps+=("$iptables $family $table") plans+=("$text")
+  previous+=("$(for chain in $(own_chains "$table"); do grep "^-A $chain " <<<"$before" || true; done)")
+}
+
+# The other kind of iptables (nft, legacy), if it is installed: whoever changed from one to the other must not be asked twice.
+plan_elsewhere() {
+  local other family table mine=$iptables
+  [ "${mine##*/}" = "$mine" ] || return 0
   for family in "${families[@]}"; do
-    for table in "${tables[@]}"; do
-      [ -n "${plan[$family$table]}" ] || continue
-      if output=$(restore "$family" <<<"${plan[$family$table]}" 2>&1); then
-        done+=("$family $table")
-      else
-        local step
-        for step in ${done[@]+"${done[@]}"}; do
-          transaction $step "${previous[${step/ /}]}" | restore "${step% *}" 2>/dev/null || true
-        done
-        explain "$family" "$table" "${plan[$family$table]}" "$output"
-      fi
-    done
+    other=nft
+    [ "${kinds[$(program "$family")]}" != nft ] || other=legacy
+    iptables=iptables-$other
+    if command -v "$(program "$family" -save)" >/dev/null && command -v "$(program "$family" -restore)" >/dev/null; then
+      kinds[$(program "$family")]=$other
+      for table in "${tables[@]}"; do ! in_kernel "$family" || plan "$family" "$table" ''; done
+    fi
+    iptables=$mine
   done
 }
 
-# The other kind of iptables (nft, legacy), if it is installed and holds chains of this instance. Looking must not load legacy's modules.
-remove_elsewhere() {
-  local other text family table mine=$iptables
-  [ "$(basename "$mine")" = "$mine" ] || return 0
-  for other in iptables-nft iptables-legacy; do
-    [ "$(kind_of "$other")" != "$(kind_of "$mine")" ] && command -v "$other" >/dev/null || continue
-    iptables=$other
-    for family in "${families[@]}"; do
-      for table in "${tables[@]}"; do
-        text=$(transaction "$family" $table '')
-        [ -n "$text" ] || continue
-        if [ -n "$dry_run" ]; then
-          printf '# %s --noflush\n%s\n' "$(program "$family" -restore)" "$text"
-        else
-          restore "$family" <<<"$text" || refuse "could not remove the rules that stand in $(program "$family")"
-        fi
-      done
-    done
-    iptables=$mine
+# A kernel without nf_tables has no rules there; any other complaint counts (see save). Legacy is never asked for a table that isn't loaded.
+in_kernel() {
+  local words
+  [ "${kinds[$(program "$1")]}" = nft ] || return 0
+  words=$("$(program "$1" -save)" -t mangle 2>&1 >/dev/null) && return 0
+  [[ $words != *"Invalid argument"* && $words != *"not supported"* ]]
+}
+
+# The steps before $1, last first.
+put_back() {
+  local i iptables family table
+  for ((i = $1 - 1; i >= 0; i--)); do
+    read -r iptables family table <<<"${steps[i]}"
+    transaction "$family" "$table" "${previous[i]}" | restore "$family" >/dev/null 2>&1 ||
+      echo "iptables-setup: could not put back the rules of table $table in $(program "$family"): call this again, or 'down'" >&2
   done
 }
 
@@ -323,20 +332,43 @@ program() {
   echo "$folder$base${2-}"
 }
 
-# A table that nobody has used yet has nothing of ours; asking legacy for it would load its module.
+# What stands in this table. $3: the rules that are to stand there, if any. A table that nobody has used yet has nothing of ours; asking legacy
+# for it would load its module. What can't be seen is refused: `up` would set the jumps twice, `down` leave them behind.
 save() {
-  local tables=/proc/net/ip_tables_names
-  [ "$1" = 4 ] || tables=/proc/net/ip6_tables_names
-  if [ "$(kind_of "$(program "$1")")" = legacy ] && ! grep -qx "$2" "$tables" 2>/dev/null; then return 0; fi
-  "$(program "$1" -save)" -t "$2" 2>/dev/null || true
+  local family=$1 table=$2 names=/proc/net/ip_tables_names program text words
+  [ "$family" = 4 ] || names=/proc/net/ip6_tables_names
+  if [ "${kinds[$(program "$family")]}" = legacy ] && ! grep -qx "$table" $names 2>/dev/null; then return 0; fi
+  program=$(program "$family" -save)
+  if ! text=$("$program" -t "$table" 2>/dev/null); then
+    # Who isn't root may still see what an empty table would be given.
+    [ -z "$dry_run" ] || return 0
+    words=$("$program" -t "$table" 2>&1 >/dev/null | tail -n 1) || true
+    refuse "$program can't show table $table, so what stands there is unknown: ${words:-it failed without a word}"
+  fi
+  # iptables-nft says "incompatible" with exit code 0, and older ones nothing at all of a table that isn't there.
+  if ! grep -qx "\*$table" <<<"$text" && { [ -n "$text" ] && [ -n "${3-}" ] || own_chain_stands "$family" "$table"; }; then
+    refuse "$program can't show table $table: somebody's nftables rules in it are none that iptables knows; they belong into a table of another name (nft list table ip${family#4} $table)"
+  fi
+  printf '%s\n' "$text"
+}
+
+# For a table that iptables-save can't show. A rule number that no chain has: nothing is deleted, but the complaint tells whether the chain is there.
+own_chain_stands() {
+  local chain
+  for chain in $(own_chains "$2"); do
+    [[ $("$(program "$1")" -t "$2" -D "$chain" 1000000 2>&1) != *"too big"* ]] || return 0
+  done
+  return 1
 }
 
 restore() { "$(program "$1" -restore)" --noflush --wait=10 "${@:2}"; }
 
 in_other_family() {
-  local family
+  local family text
   for family in "${families[@]}"; do
-    if [ "$family" != "$1" ] && save "$family" "$2" | grep -q "^:$3 "; then return 0; fi
+    [ "$family" != "$1" ] || continue
+    text=$(save "$family" "$2") || exit
+    ! grep -q "^:$3 " <<<"$text" || return 0
   done
   return 1
 }
@@ -366,6 +398,18 @@ explain() {
     refuse "$(program "$family") or this kernel lacks: ${list:2}"
   fi
   refuse "$(program "$family" -restore) refused the rules of table $table: $(head -n 1 <<<"$output")"
+}
+
+# Two calls for one instance must not read the same state and both act on it. The file holds the pid of who has the lock.
+take_lock() {
+  local holder
+  { exec 9<>$lock_file; } 2>/dev/null || refuse "$lock_file can't be opened for writing: it keeps two calls apart"
+  if ! flock -w $lock_seconds 9; then
+    holder=$(head -c 20 $lock_file)
+    [ -d "/proc/${holder:-none}" ] && holder="pid $holder" || holder="somebody (fuser $lock_file tells who)"
+    refuse "$holder has held $lock_file for $lock_seconds s: wait for its end, or end it"
+  fi
+  echo $$ >$lock_file
 }
 
 # --- input ------------------------------------------------------------------------------------------------------------
@@ -425,6 +469,7 @@ check_programs() {
     for part in '' -save -restore; do
       command -v "$(program "$family" "$part")" >/dev/null || refuse "$(program "$family" "$part") is not installed (Debian, Ubuntu: apt-get install iptables)"
     done
+    kinds[$(program "$family")]=$(kind_of "$(program "$family")")
   done
 }
 

@@ -4,7 +4,16 @@
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, beforeEach, describe, test } from "node:test";
@@ -330,6 +339,27 @@ for (const kind of ["nft", "legacy"] as const) {
       );
     });
 
+    test("what stands in the other kind can't be removed: all is put back", () => {
+      const other = kind === "nft" ? "legacy" : "nft";
+      assertOk(setupWith({ IPTABLES: `iptables-${other}` }, "up", "--lan", "lan0", "--eface", "wan0"));
+      const before = savedBy(other);
+      const folder = mkdtempSync(join(scratch, "path-"));
+      const program = `ip6tables-${other}-restore`;
+      const real = join("/usr/sbin", program);
+      writeFileSync(
+        join(folder, program),
+        `#!/bin/sh\ncase "$*" in *--test*) exec ${real} "$@" ;; esac\necho no such luck >&2\nexit 1\n`,
+      );
+      chmodSync(join(folder, program), 0o755);
+      for (const args of [["up", "--lan", "lan1", "--eface", "wan0"], ["down"]]) {
+        const result = setupWith({ ...ipt, PATH: `${folder}:${process.env.PATH}` }, ...args);
+        assert.equal(result.code, 2, args[0]);
+        assert.match(result.err, new RegExp(`^iptables-setup: ${program} .*\\n$`));
+        assert.deepEqual(savedBy(other), before);
+        assert.ok(!saved().some((line) => line.includes("L7EGG")), "nothing of the refused call stays");
+      }
+    });
+
     test("bad input: one line, exit 2, nothing changed", () => {
       const good = ["--lan", "lan0", "--eface", "wan0"];
       up(...good);
@@ -423,6 +453,41 @@ for (const kind of ["nft", "legacy"] as const) {
       const before = saved();
       assert.equal(broken("--lan", "lan1", "--eface", "wan0").code, 2);
       assert.deepEqual(saved(), before);
+    });
+
+    test("a signal amid the steps: all of them are done", () => {
+      // Like Ctrl-C: the whole process group gets it, while the first table changes.
+      const shims = shimmed(
+        kind,
+        "",
+        "-restore",
+        (real) => `case "$*" in *--test*) ${real} ;; esac\nkill -INT 0\nkill -TERM 0\n${real}`,
+      );
+      const up = ["bash", script, "up", "--lan", "lan0", "--eface", "wan0"];
+      assertOk(inRouter("env", `IPTABLES=${join(shims, "iptables")}`, "setsid", "-w", ...up));
+      assert.equal(setup("status").code, 0);
+    });
+
+    test("iptables-save fails: one line, and nothing is changed", () => {
+      up("--lan", "lan0", "--eface", "wan0");
+      const before = saved();
+      const shims = shimmed(kind, "6", "-save", () => "echo no such luck >&2\nexit 1");
+      for (const args of [["up", "--lan", "lan1", "--eface", "wan0"], ["down"], ["status"]]) {
+        const result = setupWith({ IPTABLES: join(shims, "iptables") }, ...args);
+        assert.equal(result.code, 2, args[0]);
+        assert.match(
+          result.err,
+          /^iptables-setup: \S+\/ip6tables-save can't show table (raw|mangle), [^\n]*: no such luck\n$/,
+        );
+        assert.deepEqual(saved(), before);
+      }
+    });
+
+    test("how often iptables is asked for its kind: once for each family", () => {
+      const count = join(mkdtempSync(join(scratch, "count-")), "calls");
+      const shims = shimmed(kind, "", "", (real) => `[ "$1" != --version ] || echo >>${count}\n${real}`);
+      assertOk(setupWith({ IPTABLES: join(shims, "iptables") }, "up", "--lan", "lan0", "--eface", "wan0"));
+      assert.equal(readFileSync(count, "utf8"), "\n");
     });
 
     test("packets: two hosts' packets meet one queue, whichever of them sends; many hosts use all queues", () => {
@@ -526,6 +591,105 @@ for (const kind of ["nft", "legacy"] as const) {
   });
 }
 
+describe("nftables rules that iptables can't show, in its own tables", () => {
+  const nft = (...args: string[]) => {
+    const result = inRouter("nft", ...args);
+    assert.equal(result.code, 0, result.err);
+    return result;
+  };
+  /** Without what trying an extension leaves with nft: tables that hold nothing. */
+  const ruleset = () =>
+    nft("list", "ruleset")
+      .out.replace(/packets \d+ bytes \d+/g, "")
+      .replace(/^table ip6? \w+ \{\n\}\n/gm, "");
+  const options = ["--lan", "lan0", "--eface", "wan0"];
+  const setup = (...args: string[]) => setupWith({ IPTABLES: "iptables-nft" }, ...args);
+  const foreign = (family: string, table: string) => {
+    nft("add", "table", family, table);
+    nft("add", "chain", family, table, "theirs");
+    nft("add", "rule", family, table, "theirs", "numgen", "random", "mod", "2", "0", "accept");
+  };
+  const refused = (result: Result, message: RegExp, before: string) => {
+    assert.equal(result.code, 2, result.err);
+    assert.match(result.err, message);
+    assert.equal(result.err.trim().split("\n").length, 1, result.err);
+    assert.equal(ruleset(), before);
+  };
+  beforeEach(() => {
+    nft("flush", "ruleset");
+    for (const family of ["", "6"]) {
+      for (const table of ["raw", "mangle"]) {
+        inRouter(`ip${family}tables-legacy`, "-t", table, "-F");
+        inRouter(`ip${family}tables-legacy`, "-t", table, "-X");
+      }
+    }
+  });
+  after(() => nft("flush", "ruleset"));
+
+  test("before up: refused. down and status have nothing to do with them", () => {
+    foreign("ip6", "mangle");
+    const before = ruleset();
+    refused(
+      setup("up", ...options),
+      /ip6tables-nft-save can't show table mangle: .*\(nft list table ip6 mangle\)$/m,
+      before,
+    );
+    assertOk(setup("down"));
+    assert.equal(setup("status").code, 1);
+    assert.equal(ruleset(), before);
+  });
+
+  test("after up: no second jump, no down that leaves rules behind, no wrong status", () => {
+    assertOk(setup("up", ...options));
+    foreign("ip", "mangle");
+    const before = ruleset();
+    const message = /^iptables-setup: iptables-nft-save can't show table mangle: .*\(nft list table ip mangle\)$/m;
+    refused(setup("up", ...options), message, before);
+    refused(setup("down"), message, before);
+    refused(setup("status"), message, before);
+    // What the line says would be right is right.
+    nft("delete", "chain", "ip", "mangle", "theirs");
+    assertOk(setup("down"));
+    assert.doesNotMatch(ruleset(), /L7EGG/);
+  });
+
+  test("in a table that up doesn't need: no matter", () => {
+    foreign("ip", "nat");
+    assertOk(setup("up", ...options));
+    const before = ruleset();
+    refused(setup("up", ...options, "--masquerade"), /can't show table nat/, before);
+    assertOk(setup("down"));
+    assert.doesNotMatch(ruleset(), /L7EGG/);
+  });
+
+  test("an earlier up in nft, a new one in legacy: refused before anything is changed", () => {
+    assertOk(setup("up", ...options));
+    foreign("ip", "mangle");
+    const before = ruleset();
+    for (const args of [["up", ...options], ["down"]]) {
+      refused(setupWith({ IPTABLES: "iptables-legacy" }, ...args), /iptables-nft-save can't show table mangle/, before);
+      assert.deepEqual(savedBy("legacy"), []);
+    }
+    // With nothing of ours there, they are none of our business.
+    nft("flush", "ruleset");
+    foreign("ip", "mangle");
+    assertOk(setupWith({ IPTABLES: "iptables-legacy" }, "up", ...options));
+    assertOk(setupWith({ IPTABLES: "iptables-legacy" }, "down"));
+  });
+});
+
+test("somebody holds the lock: refused after a while, with their pid", () => {
+  const hold =
+    'mount -t tmpfs none /run && { flock -n 9 && echo $$ >&9 && nsenter --net=/proc/self/ns/net bash "$0" status 9>&-; } 9>/run/l7egg-iptables.lock';
+  const holder = ["unshare", "--mount", "--propagation", "private", "sh", "-c", `echo $$; ${hold}`, script];
+  const { code, out, err } = inRouter(...holder);
+  assert.equal(code, 2);
+  assert.equal(
+    err,
+    `iptables-setup: pid ${out.trim()} has held /run/l7egg-iptables.lock for 20 s: wait for its end, or end it\n`,
+  );
+});
+
 test("iptables that isn't there: one line", () => {
   const result = setupWith({ IPTABLES: "iptables-nowhere" }, "up", "--lan", "lan0", "--eface", "wan0");
   assert.equal(result.code, 2);
@@ -621,14 +785,23 @@ function rulesOf(kind: string, family: string, table: string): string[] {
 
 /** A folder with an iptables whose IPv6 half passes every try-out and then fails. */
 function failingIp6Restore(kind: string): string {
+  return shimmed(
+    kind,
+    "6",
+    "-restore",
+    (real) =>
+      `case "$*" in *--test*) ${real} ;; esac\ngrep -- '-A L7EGG-TRY' - >/dev/null && exit 0\necho no such luck >&2\nexit 1`,
+  );
+}
+
+/** A folder with an iptables of this kind, one program of which is another shell script; `real` is the line that would call the real one. */
+function shimmed(kind: string, family: string, part: string, body: (real: string) => string): string {
   const folder = mkdtempSync(join(scratch, "shims-"));
-  for (const family of ["", "6"]) {
-    for (const part of ["", "-save", "-restore"]) {
-      const real = `exec ip${family}tables-${kind}${part} "$@"`;
-      const fails = `case "$*" in *--test*) ${real} ;; esac\ngrep -- '-A L7EGG-TRY' - >/dev/null && exit 0\necho no such luck >&2\nexit 1`;
-      const body = family === "6" && part === "-restore" ? fails : real;
-      const path = join(folder, `ip${family}tables${part}`);
-      writeFileSync(path, `#!/bin/sh\n${body}\n`);
+  for (const each of ["", "6"]) {
+    for (const end of ["", "-save", "-restore"]) {
+      const real = `exec ip${each}tables-${kind}${end} "$@"`;
+      const path = join(folder, `ip${each}tables${end}`);
+      writeFileSync(path, `#!/bin/sh\n${each === family && end === part ? body(real) : real}\n`);
       chmodSync(path, 0o755);
     }
   }
