@@ -11,7 +11,7 @@
  *  - It denies what breaks the grammar. Here all is of fixed form: counts, owners (the pointer to the question), type, class, lengths; nothing is
  *    left behind the last record.
  *  - It holds an answer until the maps hold its addresses. Here every address must be in `bindings` for this very client and name, and in
- *    `names4/6`, and stay there for as long as TypeScript would have it stay, but for the second that it lets go by itself (L7_LEARN_AGAIN_MS).
+ *    `names4/6`, and stay there for as long as TypeScript would have it stay, but for what it lets go by itself (L7_LEARN_AGAIN_MS).
  *    So releasing it needs no write. An address that must not be learned (rebinding) never is there.
  *  - A checksum that is wrong makes it discard a packet, because a decoy must not decide. Nothing is decided here: the name was before, the
  *    addresses were before, and the receiver discards such a packet itself. (Nor could it be checked: the checksum of what a local veth or

@@ -37,7 +37,7 @@
 /* DNS, the same for both sides: the longest time to live that counts and what is added to each; what moves an expiry by less teaches nothing new; how long an answer is awaited. */
 #define L7_TTL_MAX_S 86400
 #define L7_TTL_GRACE_MS 60000
-#define L7_LEARN_AGAIN_MS 1000
+#define L7_LEARN_AGAIN_MS 5000
 #define L7_QUERY_MS 30000
 
 /* The longest question (name, type, class, as on the wire) that the kernel reads. */

@@ -26,7 +26,7 @@ export const EVENT_SNAP = 128;
 export const EVENT_QUIET_MS = 50;
 export const TTL_MAX_S = 86400;
 export const TTL_GRACE_MS = 60000;
-export const LEARN_AGAIN_MS = 1000;
+export const LEARN_AGAIN_MS = 5000;
 export const QUERY_MS = 30000;
 export const QUESTION_BYTES = 80;
 /** flag: more than one name was seen on this address */

@@ -63,7 +63,7 @@ export const defaultLimits: EngineLimits = {
   seenMs: 600_000,
   queries: 65_536,
   queryMs: QUERY_MS,
-  questionMs: 2_000,
+  questionMs: 10_000,
   dnsStreams: 8_192,
   dnsStreamIdleMs: 120_000,
   queriesPerStream: 64,
