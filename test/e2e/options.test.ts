@@ -213,7 +213,7 @@ describe("--name-port, --pin-dir and the log for people", () => {
   it("says what is governed, by what, and how to stop it", async () => {
     await line(/\bready$/m);
     const said = s.gateway.daemon.stdout;
-    assert.match(said, /governed: what comes in by lan0 and would leave by wan0; 1 rules, verify both/);
+    assert.match(said, /governed: what comes in by lan0 and would leave by wan0; 1 rule, verify both/);
     assert.match(said, /^.* {2}--domain www\.allowed\.example$/m);
     assert.match(said, /trusted resolvers: 198\.51\.100\.53, /);
     assert.match(said, new RegExp(`stop: Ctrl-C or kill ${s.gateway.daemon.pid} .*status --name ${s.gateway.name}`));
