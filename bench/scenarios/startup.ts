@@ -99,7 +99,7 @@ async function takeOver(lab: BenchLab, count: number, rounds: number): Promise<n
       killed.gateway.daemon.signal("SIGKILL");
       await killed.gateway.daemon.exited;
       const next = await start(lab, args);
-      const said = /took over from a run that was killed: (\d+) learned names, flows kept/.exec(
+      const said = /took over from a run that was killed: (\d+) learned names?, flows kept/.exec(
         next.gateway.log(),
       )?.[1];
       if (Number(said) !== count) throw new Error(`${said ?? "no"} of ${count} learned names were taken over`);
