@@ -21,7 +21,7 @@ import type { ClientId, Event, KernelDecisionEvent, PacketEvent, RestoredEvent }
 import type { FlowLookup, TcpPacket } from "./flowState.js";
 import { LearnedTable, type LearnedEntry, type LearnedNames } from "./learned.js";
 import type { EngineLimits } from "./limits.js";
-import { TcpFlows } from "./tcpFlows.js";
+import { TcpFlows, type TcpStats } from "./tcpFlows.js";
 import {
   flowKey,
   IPPROTO_ICMP,
@@ -57,12 +57,7 @@ export interface EngineConfig {
 }
 
 /** Sizes and losses of the engine's tables; every number has its limit in `EngineLimits`. */
-export interface EngineStats {
-  readonly pendingFlows: number;
-  readonly pendingEvicted: number;
-  readonly heldPackets: number;
-  readonly judgedFlows: number;
-  readonly judgedEvicted: number;
+export interface EngineStats extends TcpStats {
   readonly outstandingQueries: number;
   /** Answers, so far, to questions that eBPF had let pass by itself, which it could not confirm. */
   readonly answersToKernel: number;

@@ -15,7 +15,6 @@ import { tcpWithoutPayload } from "../wire/build.js";
 import { TcpFlag } from "../wire/tcp.js";
 import type { Command } from "./commands.js";
 import { readFirstBytes } from "./firstBytes.js";
-import type { EngineStats } from "./engine.js";
 import type { CachedFlow, FlowLookup, PendingFlow, TcpPacket } from "./flowState.js";
 import { JudgedFlows } from "./judgedFlows.js";
 import type { LearnedEntry, LearnedNames } from "./learned.js";
@@ -23,6 +22,15 @@ import type { EngineLimits } from "./limits.js";
 import { putFlow, resetServer } from "./tcpCommands.js";
 import { byAddress, judgedFlags, mismatch, refuseAddress, refusePort, releasedFlags } from "./tcpWhy.js";
 import { flowId, flowKey, IPPROTO_TCP, MARK_ALLOW, MARK_PENDING, type Voice, type Why } from "./voice.js";
+
+/** Sizes and losses of the tables of flows. */
+export interface TcpStats {
+  readonly pendingFlows: number;
+  readonly pendingEvicted: number;
+  readonly heldPackets: number;
+  readonly judgedFlows: number;
+  readonly judgedEvicted: number;
+}
 
 export class TcpFlows {
   readonly #limits: EngineLimits;
@@ -48,7 +56,7 @@ export class TcpFlows {
     this.#seen = new BoundedTable({ max: limits.seenNames, ttl: limits.seenMs, full: "evict-oldest" });
   }
 
-  stats(): Pick<EngineStats, "pendingFlows" | "pendingEvicted" | "heldPackets" | "judgedFlows" | "judgedEvicted"> {
+  stats(): TcpStats {
     return {
       pendingFlows: this.#pending.size,
       pendingEvicted: this.evicted,
