@@ -75,7 +75,8 @@ struct queue {
 	bool uncertain;
 
 	uint64_t last_turn; /* CLOCK_MONOTONIC ns of when packets were last read */
-	uint64_t packets, verdict_count, batches, overruns, verdict_errors, malformed;
+	uint32_t sixteen_turns; /* packets of the last turns, each weighing a sixteenth less than the one after it: 16 times their mean */
+	uint64_t packets, verdict_count, batches, gathered, overruns, verdict_errors, malformed;
 };
 
 /* queue_receive.c: poller's `ready`. */

@@ -37,6 +37,7 @@ napi_value l7_queue_stats(napi_env env, napi_callback_info info)
 	if (napi_create_object(env, &result) != napi_ok || !l7_set(env, result, "packets", l7_number(env, (double)queue->packets)) ||
 	    !l7_set(env, result, "verdicts", l7_number(env, (double)queue->verdict_count)) ||
 	    !l7_set(env, result, "batches", l7_number(env, (double)queue->batches)) ||
+	    !l7_set(env, result, "gathered", l7_number(env, (double)queue->gathered)) ||
 	    !l7_set(env, result, "overruns", l7_number(env, (double)queue->overruns)) ||
 	    !l7_set(env, result, "verdictErrors", l7_number(env, (double)queue->verdict_errors)) ||
 	    !l7_set(env, result, "malformed", l7_number(env, (double)queue->malformed)) ||

@@ -47,6 +47,7 @@ const noPackets: QueueStats = {
   packets: 0,
   verdicts: 0,
   batches: 0,
+  gathered: 0,
   overruns: 0,
   verdictErrors: 0,
   queueDropped: 0,

@@ -63,6 +63,8 @@ export interface QueueStats {
   readonly packets: number;
   readonly verdicts: number;
   readonly batches: number;
+  /** Turns of the event loop that waited a moment, so that their batches would be larger. */
+  readonly gathered: number;
   readonly overruns: number;
   readonly verdictErrors: number;
   readonly queueDropped: number;

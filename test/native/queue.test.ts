@@ -439,6 +439,27 @@ describe("NFQUEUE, real packets", () => {
     `);
   });
 
+  test("many packets a turn: it waits a moment for more; one at a time, nobody waits", async () => {
+    await inChild(`
+      let packets = 0;
+      const queue = native.openQueue({ queue: 3, batch: 4 }, (count, meta) => {
+        packets += count;
+        for (const id of ids(count, meta)) queue.verdict(id, "drop");
+      });
+      for (let i = 1; i <= 50; i++) {
+        sender.send(udp(9003, "x"));
+        while (packets < i) await new Promise(setImmediate);
+      }
+      assert.equal(queue.stats().gathered, 0);
+      // Turns of 64 packets each, one upon the other.
+      for (let i = 0; i < 1000; i++) sender.send(udp(9003, "x"));
+      await until(() => packets === 1050);
+      const { gathered } = queue.stats();
+      assert.ok(gathered > 0, "no turn waited");
+      queue.close();
+    `);
+  });
+
   test("the event loop breathes under a flood, and nothing is lost", async () => {
     await inChild(`
       import { Worker } from "node:worker_threads";
