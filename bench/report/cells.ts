@@ -2,7 +2,7 @@
 import type { Results } from "../harness/results.js";
 import type { Distribution, Row } from "../harness/types.js";
 import { short } from "../stats.js";
-import { bestPeer, ratiosOf, titleOf, type Group } from "./groups.js";
+import { bestPeer, ratiosOf, titleOf, type Group, type Ratio } from "./groups.js";
 
 export interface CellTable {
   readonly head: readonly string[];
@@ -20,8 +20,8 @@ export function cellsOf(results: Pick<Results, "systems">, group: Group): CellTa
     ["", (row) => name(row.system)],
     [group.unit, (row) => figure(row.median!, group.unit)],
     ["range", (row) => (row.samples.length > 1 ? row.spread!.map((one) => figure(one, group.unit)).join(" – ") : "")],
-    ["× plain", (row) => ratio(ratiosOf(row, group).plain)],
-    ["× best peer", (row) => (row === peer ? "best peer" : ratio(ratiosOf(row, group).peer))],
+    ["× plain", (row) => ratioText(ratiosOf(row, group).plain)],
+    ["× best peer", (row) => (row === peer ? "best peer" : ratioText(ratiosOf(row, group).peer))],
     ["µs p50 / p99 / p99.9", (row) => latencyText(row.latency)],
     ["µs added p50 / p99", (row) => (group.better === "lower" && row !== plain ? addedText(row, plain) : "")],
     ["CPU µs each", (row) => (row.cpuUsPerUnit === undefined ? "" : row.cpuUsPerUnit.toFixed(1))],
@@ -42,8 +42,14 @@ export function figure(value: number, unit: string): string {
   return value >= 1_000 ? Math.round(value).toLocaleString("en") : short(value);
 }
 
-function ratio(value: number | undefined): string {
-  if (value === undefined) return "";
+/** "0.96 (0.91–1.02)": the range only where there is one to see. */
+function ratioText(ratio: Ratio | undefined): string {
+  if (ratio === undefined) return "";
+  const [middle, low, high] = [ratio.median, ratio.low, ratio.high].map(digits) as [string, string, string];
+  return low === high ? middle : `${middle} (${low}–${high})`;
+}
+
+function digits(value: number): string {
   return value >= 100 ? value.toFixed(0) : value.toFixed(value >= 10 ? 1 : 2);
 }
 

@@ -1,6 +1,7 @@
 /** Rows that belong together, and how they compare. */
 import type { Results } from "../harness/results.js";
 import type { Row } from "../harness/types.js";
+import { median } from "../stats.js";
 
 /** All rows of one point: what a table shows. */
 export interface Group {
@@ -15,11 +16,18 @@ export interface Group {
   readonly missing: readonly { readonly reason: string; readonly systems: readonly string[] }[];
 }
 
+/** Of the rounds' ratios. */
+export interface Ratio {
+  readonly median: number;
+  readonly low: number;
+  readonly high: number;
+}
+
 export interface Ratios {
   /** This row's figure over that of plain forwarding. */
-  readonly plain?: number;
+  readonly plain?: Ratio;
   /** Over that of the best peer: neither l7egg nor plain forwarding. */
-  readonly peer?: number;
+  readonly peer?: Ratio;
 }
 
 export function groupsOf(rows: readonly Row[]): Group[] {
@@ -64,10 +72,19 @@ export function bestPeer({ rows, better }: Pick<Group, "rows" | "better">): Row 
 export function ratiosOf(row: Row, group: Pick<Group, "rows" | "better">): Ratios {
   const plain = group.rows.find(({ system }) => system === "plain");
   const peer = bestPeer(group);
-  return {
-    ...(plain?.median && row !== plain ? { plain: row.median! / plain.median } : {}),
-    ...(peer?.median && row !== peer && row.system !== "plain" ? { peer: row.median! / peer.median } : {}),
-  };
+  const toPlain = plain && row !== plain ? ratioOf(row, plain) : undefined;
+  const toPeer = peer && row !== peer && row.system !== "plain" ? ratioOf(row, peer) : undefined;
+  return { ...(toPlain ? { plain: toPlain } : {}), ...(toPeer ? { peer: toPeer } : {}) };
+}
+
+/**
+ * One row's figure over another's, round by round: a machine that is slower for half a minute is so for both of a round, but not for both medians. undefined:
+ * no round in common, or nothing to divide by.
+ */
+export function ratioOf({ samples }: Row, to: Row): Ratio | undefined {
+  const ratios = samples.slice(0, to.samples.length).map((value, round) => value / to.samples[round]!);
+  if (ratios.length === 0 || !ratios.every(Number.isFinite)) return undefined;
+  return { median: median(ratios), low: Math.min(...ratios), high: Math.max(...ratios) };
 }
 
 /** "l7egg --verify both", where the registry knows the name; else the name. */

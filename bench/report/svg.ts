@@ -37,7 +37,7 @@ function ratios(scenario: ScenarioInfo, rows: readonly Row[], style: Style): Plo
   for (const [, ofMetric] of groupBy(rows, ({ metric }) => metric)) {
     const points = [...groupBy(ofMetric, ({ point }) => point)].filter(([, all]) => all.some(isComparable));
     for (const [point, all] of withoutCurves(points)) {
-      const plain = all.find(isComparable)!.median!;
+      const plain = all.find(isComparable)!;
       const same = all.filter(({ unit }) => unit === all[0]!.unit);
       panels.push({ metric: all[0]!.metric, point, plain, rows: same });
     }

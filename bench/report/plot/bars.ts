@@ -1,6 +1,7 @@
-/** Each system as a bar: its figure as a part of plain forwarding's in the same run. A system without a figure says why. */
+/** Each system as a bar: its figure as a part of plain forwarding's in the same rounds. A system without a figure says why. */
 import type { Row } from "../../harness/types.js";
 import { short } from "../../stats.js";
+import { ratioOf } from "../groups.js";
 import { Canvas, FONT, fillClass, fit } from "./canvas.js";
 import { MARGIN, WIDTH, pageHead, wrap } from "./frame.js";
 import { linear } from "./scale.js";
@@ -8,7 +9,7 @@ import { linear } from "./scale.js";
 export interface BarPanel {
   readonly metric: string;
   readonly point: string;
-  readonly plain: number;
+  readonly plain: Row;
   readonly rows: readonly Row[];
 }
 
@@ -35,8 +36,7 @@ function renderPanel(canvas: Canvas, { metric, point, plain, rows }: BarPanel, t
   const { unit, better } = rows[0]!;
   canvas.text(MARGIN, top + 10, fit(`${metric}: ${point}`, WIDTH - 2 * MARGIN), "head");
   canvas.text(MARGIN, top + 28, `ratio to plain forwarding, and ${unit}; ${better} is better`, "soft");
-  const ratios = rows.flatMap(({ median, spread }) => (median === null ? [] : [median / plain, spread![1] / plain]));
-  const most = Math.max(1.1, ...ratios) * 1.02;
+  const most = Math.max(1.1, ...rows.map((row) => ratioOf(row, plain)?.high ?? 0)) * 1.02;
   const x = linear([0, most], { from: LEFT, to: WIDTH - RIGHT });
   const first = top + 40;
   const bottom = first + rows.length * STEP;
@@ -47,7 +47,8 @@ function renderPanel(canvas: Canvas, { metric, point, plain, rows }: BarPanel, t
   rows.forEach((row, i) => {
     const y = first + i * STEP + (STEP - BAR) / 2;
     canvas.text(LEFT - 10, y + 12, fit(style.titleOf(row.system), LEFT - MARGIN - 10), "label", "end");
-    if (row.median === null) {
+    const ratio = ratioOf(row, plain);
+    if (row.median === null || !ratio) {
       canvas.text(
         LEFT + 6,
         y + 12,
@@ -56,10 +57,10 @@ function renderPanel(canvas: Canvas, { metric, point, plain, rows }: BarPanel, t
       );
       return;
     }
-    canvas.rect(LEFT, y, Math.max(x(row.median / plain) - LEFT, 1), BAR, fillClass(style.colourOf(row.system)), 2);
-    const [low, high] = row.spread!.map((value) => x(value / plain)) as [number, number];
+    canvas.rect(LEFT, y, Math.max(x(ratio.median) - LEFT, 1), BAR, fillClass(style.colourOf(row.system)), 2);
+    const [low, high] = [x(ratio.low), x(ratio.high)];
     if (high - low > 2) canvas.line(low, y + BAR / 2, high, y + BAR / 2, "whisker");
-    const text = `${(row.median / plain).toFixed(2)}   (${short(row.median)})`;
+    const text = `${ratio.median.toFixed(2)}   (${short(row.median)})`;
     canvas.text(WIDTH - RIGHT + 14, y + 12, fit(text, RIGHT - MARGIN, FONT), "label");
   });
   canvas.line(LEFT, first, LEFT, bottom, "axis");

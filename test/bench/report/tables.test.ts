@@ -5,14 +5,14 @@ import { row, noRow } from "../../../bench/harness/results.js";
 import type { Row } from "../../../bench/harness/types.js";
 import { cellsOf } from "../../../bench/report/cells.js";
 import { stemOf } from "../../../bench/report/files.js";
-import { bestPeer, groupsOf, isPeer, ratiosOf } from "../../../bench/report/groups.js";
+import { bestPeer, groupsOf, isPeer, ratioOf, ratiosOf } from "../../../bench/report/groups.js";
 import { markdownTable, renderMarkdown } from "../../../bench/report/markdown.js";
 import { renderTables } from "../../../bench/report/table.js";
 import { results } from "./results.js";
 
 const head = { scenario: "s", metric: "m", point: "p", unit: "connections/s", better: "higher" } as const;
 const of = (system: string, ...samples: number[]): Row => row({ ...head, system }, samples);
-const rows = [of("plain", 100, 200), of("l7egg-both", 120), of("nginx", 60), of("haproxy", 90), of("direct", 300)];
+const rows = [of("plain", 100, 200), of("l7egg-both", 120, 120), of("nginx", 60), of("haproxy", 90), of("direct", 300)];
 const none = noRow({ ...head, system: "squid" }, "not installed");
 
 test("a group is what has the same scenario, metric and point; who has no figure is listed by reason", () => {
@@ -28,14 +28,26 @@ test("ratios: to plain forwarding and to the best peer; neither l7egg nor the ge
   assert.equal(bestPeer(group!)?.system, "haproxy");
   const ratios = Object.fromEntries(rows.map((one) => [one.system, ratiosOf(one, group!)]));
   assert.deepEqual(ratios["plain"], {});
-  assert.deepEqual(ratios["l7egg-both"], { plain: 120 / 150, peer: 120 / 90 });
-  assert.deepEqual(ratios["haproxy"], { plain: 90 / 150 });
+  assert.deepEqual(ratios["l7egg-both"], {
+    plain: { median: (120 / 100 + 120 / 200) / 2, low: 120 / 200, high: 120 / 100 },
+    peer: { median: 120 / 90, low: 120 / 90, high: 120 / 90 },
+  });
+  assert.deepEqual(ratios["haproxy"], { plain: { median: 0.9, low: 0.9, high: 0.9 } });
   assert.ok(!isPeer("l7egg-sni") && !isPeer("plain") && !isPeer("direct") && isPeer("npm-nfqueue"));
 });
 
 test("where less is better, the best peer is the one with least", () => {
   const [group] = groupsOf(rows.map((one) => ({ ...one, better: "lower" as const })));
   assert.equal(bestPeer(group!)?.system, "nginx");
+});
+
+test("a ratio is of the rounds, not of the medians: a slow round is slow for both", () => {
+  // The medians are both 500.
+  const [plain, one] = [of("plain", 1_000, 100, 500), of("l7egg-both", 500, 60, 600)];
+  assert.deepEqual(ratioOf(one, plain), { median: 0.6, low: 0.5, high: 1.2 });
+  // A round that had no time any more has no ratio.
+  assert.equal(ratioOf(of("l7egg-both", 800, 90), plain)?.high, 0.9);
+  assert.equal(ratioOf(plain, none), undefined);
 });
 
 test("no peer, no plain forwarding: no ratio, instead of one to nothing", () => {
@@ -50,8 +62,8 @@ test("cells: columns that nobody fills are left out, reasons stand below", () =>
   const { head: columns, lines, remarks } = cellsOf({ systems: [] }, group!);
   assert.deepEqual(columns, ["", "connections/s", "range", "× plain", "× best peer"]);
   assert.deepEqual(lines[0], ["plain", "150", "100 – 200", "", ""]);
-  assert.deepEqual(lines[1], ["l7egg-both", "120", "", "0.80", "1.33"]);
-  assert.deepEqual(lines[3], ["haproxy", "90", "", "0.60", "best peer"]);
+  assert.deepEqual(lines[1], ["l7egg-both", "120", "120 – 120", "0.90 (0.60–1.20)", "1.33"]);
+  assert.deepEqual(lines[3], ["haproxy", "90", "", "0.90", "best peer"]);
   assert.equal(remarks.length, 1);
   assert.match(remarks[0]!, /\bsquid: not installed$/);
 });
