@@ -77,7 +77,7 @@ export interface Row {
   /** "bit/s", "packets/s", "connections/s", "queries/s", "µs", "ns", "ms", "MiB". */
   readonly unit: string;
   readonly better: "higher" | "lower";
-  /** One a round, in the order of the rounds; where the time was over, the last ones are missing. */
+  /** One for each round, in their order (the last ones may be missing: the time was over); [] with a note: could not be measured. */
   readonly samples: readonly number[];
   /** Of the samples; null without any. */
   readonly median: number | null;
