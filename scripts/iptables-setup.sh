@@ -58,6 +58,8 @@ tables=(raw mangle nat)
 declare -A wanted=()
 # nft or legacy, by program: iptables and ip6tables are two alternatives, which may differ.
 declare -A kinds=()
+# Our chains by table, and where each is called from.
+declare -A own_chains=() hook_of=()
 # What is to be done, step by step: "PROGRAM FAMILY TABLE"; what its iptables-restore is given; what stood in our chains before.
 steps=() plans=() previous=()
 lock_file=/run/l7egg-iptables.lock lock_seconds=20
@@ -68,7 +70,7 @@ main() {
     up | down | status) shift ;;
     -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" && exit 0 ;;
     '') refuse "say what to do: up, down or status (--help explains)" ;;
-    *) refuse "unknown command '$verb': up, down or status" ;;
+    *) refuse "unknown command ${verb@Q}: up, down or status" ;;
   esac
   parse_options "$@"
   check_programs
@@ -89,27 +91,107 @@ cmd_up() {
 
 cmd_down() { apply; }
 
-# Every chain must be in every family, have a jump and hold rules.
+# Every chain must be in every family, hold rules, and have one jump, which no rule takes packets past. A gateway asks often: each table is
+# read once, and no line of it costs a process.
 cmd_status() {
-  local family table chain text found=0 problems=()
+  local family table chain hook line lines filled jumps right before found='' problems=()
+  # By family and table: all of it, and of it the lines that name us or a built-in chain, for a neighbour may have thousands. By family, table and chain:
+  # is it there?
+  local -A text=() ours=() declared=()
   for family in "${families[@]}"; do
     for table in "${tables[@]}"; do
-      text=$(save "$family" "$table")
-      for chain in $(own_chains "$table"); do
-        if grep -q "^:$chain " <<<"$text"; then
-          found=1
-          grep -q "^-A $chain " <<<"$text" || problems+=("IPv$family: chain $chain is empty")
-          grep -q "^-A $(hook_of "$chain") -j $chain\$" <<<"$text" || problems+=("IPv$family: no jump to $chain")
-        elif [ "$table" != nat ] && in_other_family "$family" "$table" "$chain"; then
-          problems+=("IPv$family: chain $chain is missing")
-        fi
-        grep -E "^-A $chain |-[jg] $chain\$" <<<"$text" | sed "s/^/IPv$family $table: /" || true
+      read_table "$family" "$table"
+      text[$family-$table]=$REPLY
+      mapfile -t lines <<<"$REPLY"
+      for line in "${lines[@]}"; do
+        case $line in
+          :*) line=${line#:} && declared[$family-$table-${line%% *}]=1 ;;
+          *L7EGG-* | '-A '[FIOP]*) ours[$family-$table]+=$line$'\n' ;;
+        esac
       done
     done
   done
-  [ $found = 1 ] || { echo "instance $name: not up" && exit 1; }
+  for family in "${families[@]}"; do
+    for table in "${tables[@]}"; do
+      mapfile -t lines <<<"${ours[$family-$table]-}"
+      for chain in ${own_chains[$table]}; do
+        hook=${hook_of[$chain]} filled='' jumps=0 right='' before=()
+        for line in "${lines[@]}"; do
+          case $line in
+            "-A $chain "*) filled=1 ;;
+            *-[jg]" $chain")
+              jumps=$((jumps + 1))
+              [ "$line" != "-A $hook -j $chain" ] || right=1
+              ;;
+            "-A $hook "*)
+              [ -n "$right" ] || before+=("$line")
+              continue
+              ;;
+            *) continue ;;
+          esac
+          echo "IPv$family $table: $line"
+        done
+        if [ -n "${declared[$family-$table-$chain]-}" ]; then
+          found=1
+          [ -n "$filled" ] || problems+=("IPv$family: chain $chain is empty")
+          if [ -z "$right" ]; then
+            problems+=("IPv$family: no jump to $chain")
+          else
+            [ $jumps = 1 ] || problems+=("IPv$family: $jumps rules jump to $chain, it should be one")
+            [ "$table" = nat ] || check_before
+          fi
+        elif [ "$table" != nat ] && [ -n "${declared[$((10 - family))-$table-$chain]-}" ]; then
+          problems+=("IPv$family: chain $chain is missing")
+        fi
+      done
+    done
+  done
+  [ -n "$found" ] || { echo "instance $name: not up" && exit 1; }
   [ ${#problems[@]} = 0 ] || { printf '%s\n' "${problems[@]}" "instance $name: partly up" && exit 1; }
   echo "instance $name: up"
+}
+
+# Of the rules `before` our jump, the first that can take a packet past it. Marks, counters, logs and drops don't; nor do other instances. Other people's
+# chains do if they hold, or call, an accept. (In nat such a rule is somebody's exception from masquerading: nothing goes unjudged by it.)
+check_before() {
+  local rule
+  local -A seen=()
+  for rule in ${before[@]+"${before[@]}"}; do
+    target_of "$rule"
+    case $REPLY in
+      '-j ACCEPT' | '-j RETURN' | '-j NFQUEUE' | '-j QUEUE' | '-g '*) ;;
+      "-j ${chain%"$name"}"*) continue ;;
+      '-j '*) accepts "${REPLY#-j }" || continue ;;
+      *) continue ;;
+    esac
+    problems+=("IPv$family: packets can get past $chain by a rule that stands before its jump: $rule")
+    return
+  done
+}
+
+# Whether $1 is a chain of this table that takes packets away from those who called it.
+accepts() {
+  local rule rules
+  [ -n "${declared[$family-$table-$1]-}" ] && [ -z "${seen[$1]-}" ] || return 1
+  seen[$1]=1
+  mapfile -t rules <<<"${text[$family-$table]}"
+  for rule in "${rules[@]}"; do
+    [[ $rule == "-A $1 "* ]] || continue
+    target_of "$rule"
+    case $REPLY in
+      '-j ACCEPT' | '-j NFQUEUE' | '-j QUEUE') return 0 ;;
+      '-'[jg]' '*) ! accepts "${REPLY#-? }" || return 0 ;;
+    esac
+  done
+  return 1
+}
+
+# "-j ACCEPT", "-g CHAIN", or nothing. What stands in quotes (comments, prefixes of logs) may look like anything.
+target_of() {
+  local rule=$1 quoted='"([^"\]|\\.)*"' target=' (-[jg] [^ ]+)'
+  while [[ $rule =~ $quoted ]]; do rule=${rule/"${BASH_REMATCH[0]}"/}; done
+  REPLY=''
+  [[ ! $rule =~ $target ]] || REPLY=${BASH_REMATCH[1]}
 }
 
 # --- the rules (in the very form in which iptables-save prints them) --------------------------------------------------
@@ -206,32 +288,13 @@ rules_nat() {
   echo "-A $nat -o $eface -j MASQUERADE"
 }
 
-own_chains() {
-  case $1 in
-    raw) echo "$pre $own_dns" ;;
-    mangle) echo "$fwd $in $out $post" ;;
-    nat) echo "$nat" ;;
-  esac
-}
-
-hook_of() {
-  case $1 in
-    "$fwd") echo FORWARD ;;
-    "$in") echo INPUT ;;
-    "$out") echo OUTPUT ;;
-    "$nat" | "$post") echo POSTROUTING ;;
-    "$pre") echo PREROUTING ;;
-    "$own_dns") echo OUTPUT ;;
-  esac
-}
-
 # --- carrying out -----------------------------------------------------------------------------------------------------
 
 # What iptables-restore must do so that exactly the rules $3 stand in our chains of this table, and nothing of ours if there are none.
 transaction() {
   local family=$1 table=$2 rules=$3 text chain have want body=''
   text=$(save "$family" "$table" "$rules") || exit
-  for chain in $(own_chains "$table"); do
+  for chain in ${own_chains[$table]}; do
     have='' want=''
     ! grep -q "^:$chain " <<<"$text" || have=1
     ! grep -q "^-A $chain " <<<"$rules" || want=1
@@ -240,7 +303,7 @@ transaction() {
     body+=":$chain - [0:0]"$'\n'
     body+=$(grep -E -- "^-A .*-[jg] $chain\$" <<<"$text" | sed 's/^-A/-D/')$'\n'
     if [ -n "$want" ]; then
-      body+="-I $(hook_of "$chain") 1 -j $chain"$'\n'
+      body+="-I ${hook_of[$chain]} 1 -j $chain"$'\n'
       body+=$(grep "^-A $chain " <<<"$rules")$'\n'
     else
       body+="-X $chain"$'\n'
@@ -285,7 +348,7 @@ plan() {
   [ -n "$text" ] || return 0
   before=$(save "$family" "$table" "$3")
   steps+=("$iptables $family $table") plans+=("$text")
-  previous+=("$(for chain in $(own_chains "$table"); do grep "^-A $chain " <<<"$before" || true; done)")
+  previous+=("$(for chain in ${own_chains[$table]}; do grep "^-A $chain " <<<"$before" || true; done)")
 }
 
 # The other kind of iptables (nft, legacy), if it is installed: whoever changed from one to the other must not be asked twice.
@@ -322,56 +385,62 @@ put_back() {
   done
 }
 
-kind_of() { case $("$1" --version 2>/dev/null) in *nf_tables*) echo nft ;; *) echo legacy ;; esac; }
-
 # program 6 -restore: /sbin/iptables-nft -> /sbin/ip6tables-nft-restore
-program() {
+program() { name_program "$@" && echo "$REPLY"; }
+
+name_program() {
   local base=${iptables##*/} folder=''
   [ "$base" = "$iptables" ] || folder=${iptables%/*}/
   [ "$1" = 4 ] || base=ip6tables${base#iptables}
-  echo "$folder$base${2-}"
+  REPLY=$folder$base${2-}
 }
 
 # What stands in this table. $3: the rules that are to stand there, if any. A table that nobody has used yet has nothing of ours; asking legacy
 # for it would load its module. What can't be seen is refused: `up` would set the jumps twice, `down` leave them behind.
-save() {
+save() { read_table "$@" && printf '%s\n' "$REPLY"; }
+
+read_table() {
   local family=$1 table=$2 names=/proc/net/ip_tables_names program text words
   [ "$family" = 4 ] || names=/proc/net/ip6_tables_names
-  if [ "${kinds[$(program "$family")]}" = legacy ] && ! grep -qx "$table" $names 2>/dev/null; then return 0; fi
-  program=$(program "$family" -save)
-  if ! text=$("$program" -t "$table" 2>/dev/null); then
+  name_program "$family"
+  if [ "${kinds[$REPLY]}" = legacy ] && ! in_file $names "$table"; then
+    REPLY=''
+    return 0
+  fi
+  program=$REPLY-save
+  if ! text=$(exec "$program" -t "$table" 2>/dev/null); then
     # Who isn't root may still see what an empty table would be given.
+    REPLY=''
     [ -z "$dry_run" ] || return 0
     words=$("$program" -t "$table" 2>&1 >/dev/null | tail -n 1) || true
     refuse "$program can't show table $table, so what stands there is unknown: ${words:-it failed without a word}"
   fi
   # iptables-nft says "incompatible" with exit code 0, and older ones nothing at all of a table that isn't there.
-  if ! grep -qx "\*$table" <<<"$text" && { [ -n "$text" ] && [ -n "${3-}" ] || own_chain_stands "$family" "$table"; }; then
+  if ! holds_line "$text" "*$table" && { [ -n "$text" ] && [ -n "${3-}" ] || own_chain_stands "$family" "$table"; }; then
     refuse "$program can't show table $table: somebody's nftables rules in it are none that iptables knows; they belong into a table of another name (nft list table ip${family#4} $table)"
   fi
-  printf '%s\n' "$text"
+  REPLY=$text
 }
+
+in_file() {
+  local line
+  [ -r "$1" ] || return 1
+  while read -r line; do [ "$line" != "$2" ] || return 0; done <"$1"
+  return 1
+}
+
+holds_line() { [[ $'\n'$1$'\n' == *$'\n'"$2"$'\n'* ]]; }
 
 # For a table that iptables-save can't show. A rule number that no chain has: nothing is deleted, but the complaint tells whether the chain is there.
 own_chain_stands() {
   local chain
-  for chain in $(own_chains "$2"); do
+  for chain in ${own_chains[$2]}; do
     [[ $("$(program "$1")" -t "$2" -D "$chain" 1000000 2>&1) != *"too big"* ]] || return 0
   done
   return 1
 }
 
 restore() { "$(program "$1" -restore)" --noflush --wait=10 "${@:2}"; }
-
-in_other_family() {
-  local family text
-  for family in "${families[@]}"; do
-    [ "$family" != "$1" ] || continue
-    text=$(save "$family" "$2") || exit
-    ! grep -q "^:$3 " <<<"$text" || return 0
-  done
-  return 1
-}
 
 # Tries one rule in a chain that is gone when the transaction ends: the kernel judges it, and nothing stays.
 extension_works() {
@@ -429,8 +498,11 @@ parse_options() {
         [ $# -gt 0 ] || refuse "$option needs a value"
         value=$1 && shift
         ;;
-      *) refuse "unknown option '$option' (--help lists them)" ;;
+      *) refuse "unknown option ${option@Q} (--help lists them)" ;;
     esac
+    # `read` would take the first line only, and a message must stay one line.
+    [[ $value != *[[:cntrl:]]* ]] ||
+      refuse "$option ${value@Q}: there is a line break or another control character in it$([ "$option" != --lan ] || echo "; several LANs: --lan A,B or --lan A --lan B")"
     case $option in
       --lan)
         # An empty variable must not turn a LAN's rules into those of this box.
@@ -448,18 +520,22 @@ parse_options() {
         ;;
       --name) name=$value ;;
       --pin-dir) pin_dir=${value%/} ;;
-      *) refuse "unknown option '$option' (--help lists them)" ;;
+      *) refuse "unknown option ${option@Q} (--help lists them)" ;;
     esac
     value=''
   done
   [[ $name =~ ^[a-z0-9-]{1,15}$ ]] || refuse "bad instance name '$name': 1 to 15 of a-z, 0-9 and -"
   fwd=L7EGG-FWD-$name in=L7EGG-IN-$name out=L7EGG-OUT-$name post=L7EGG-POST-$name nat=L7EGG-NAT-$name pre=L7EGG-PRE-$name own_dns=L7EGG-DNS-$name
+  own_chains=([raw]="$pre $own_dns" [mangle]="$fwd $in $out $post" [nat]="$nat")
+  hook_of=([$fwd]=FORWARD [$in]=INPUT [$out]=OUTPUT [$post]=POSTROUTING [$nat]=POSTROUTING [$pre]=PREROUTING [$own_dns]=OUTPUT)
 }
 
 check_programs() {
-  [ -n "$dry_run" ] || [ "$(id -u)" = 0 ] || refuse "this needs root: it changes the rules of iptables"
+  [ -n "$dry_run" ] || [ $EUID = 0 ] || refuse "this needs root: it changes the rules of iptables"
   # Bit 12 is CAP_NET_ADMIN, which a container's root may lack; iptables would then speak of missing extensions.
-  [ -n "$dry_run" ] || (((0x$(sed -n 's/^CapEff:[[:space:]]*//p' /proc/self/status) >> 12) & 1)) ||
+  local word capabilities=0
+  while read -r word REPLY; do [ "$word" != CapEff: ] || capabilities=$REPLY; done </proc/self/status
+  [ -n "$dry_run" ] || (((0x$capabilities >> 12) & 1)) ||
     refuse "this root may not change the network: it lacks CAP_NET_ADMIN (a container? give it this capability)"
   families=(4)
   # A kernel without IPv6 has nothing to guard there.
@@ -467,9 +543,12 @@ check_programs() {
   local family part
   for family in "${families[@]}"; do
     for part in '' -save -restore; do
-      command -v "$(program "$family" "$part")" >/dev/null || refuse "$(program "$family" "$part") is not installed (Debian, Ubuntu: apt-get install iptables)"
+      name_program "$family" "$part"
+      command -v "$REPLY" >/dev/null || refuse "$REPLY is not installed (Debian, Ubuntu: apt-get install iptables)"
     done
-    kinds[$(program "$family")]=$(kind_of "$(program "$family")")
+    name_program "$family"
+    kinds[$REPLY]=legacy
+    [[ $(exec "$REPLY" --version 2>/dev/null) != *nf_tables* ]] || kinds[$REPLY]=nft
   done
 }
 

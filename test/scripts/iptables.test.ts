@@ -323,6 +323,101 @@ for (const kind of ["nft", "legacy"] as const) {
       assert.match(setup("status").out, /^IPv6: chain L7EGG-OUT-default is missing$/m);
     });
 
+    test("status: a jump that stands there twice", () => {
+      up("--lan", "lan0", "--eface", "wan0", "--masquerade");
+      inRouter(`iptables-${kind}`, "-t", "mangle", "-A", "FORWARD", "-j", "L7EGG-FWD-default");
+      inRouter(`ip6tables-${kind}`, "-t", "nat", "-A", "POSTROUTING", "-o", "lan1", "-j", "L7EGG-NAT-default");
+      assert.deepEqual(problemsOf(setup("status")), [
+        "IPv4: 2 rules jump to L7EGG-FWD-default, it should be one",
+        "IPv6: 2 rules jump to L7EGG-NAT-default, it should be one",
+        "instance default: partly up",
+      ]);
+      up("--lan", "lan0", "--eface", "wan0", "--masquerade");
+      assert.deepEqual(problemsOf(setup("status")), ["instance default: up"]);
+    });
+
+    test("status: a rule before the jump that takes packets past it", () => {
+      up("--lan", "lan0", "--eface", "wan0");
+      const past = (chain: string, rule: string) =>
+        `: packets can get past L7EGG-${chain}-default by a rule that stands before its jump: ${rule}`;
+      for (const chain of ["theirs", "inner", "harmless"]) add(`-t mangle -N ${chain}`);
+      add("-t mangle -A inner -i lan0 -p tcp -j ACCEPT");
+      add("-t mangle -A theirs -j inner");
+      add("-t mangle -A harmless -i lan1 -j RETURN");
+      add("-t mangle -A harmless -j MARK --set-xmark 0x100/0x100");
+      for (const [table, hook, chain, target] of [
+        ["mangle", "FORWARD", "FWD", "-j ACCEPT"],
+        ["mangle", "FORWARD", "FWD", "-j RETURN"],
+        ["mangle", "FORWARD", "FWD", "-j NFQUEUE --queue-num 7"],
+        ["mangle", "FORWARD", "FWD", "-g harmless"],
+        ["mangle", "FORWARD", "FWD", "-j theirs"],
+        ["mangle", "INPUT", "IN", "-j ACCEPT"],
+        ["mangle", "OUTPUT", "OUT", "-j ACCEPT"],
+        ["raw", "PREROUTING", "PRE", "-j ACCEPT"],
+        ["raw", "OUTPUT", "DNS", "-j ACCEPT"],
+      ] as const) {
+        add(`-t ${table} -I ${hook} -p udp ${target}`);
+        const line = past(chain, `-A ${hook} -p udp ${target}`);
+        const result = setup("status");
+        assert.equal(result.code, 1);
+        assert.deepEqual(problemsOf(result), [`IPv4${line}`, `IPv6${line}`, "instance default: partly up"]);
+        // up puts the jump before it.
+        up("--lan", "lan0", "--eface", "wan0");
+        assert.deepEqual(problemsOf(setup("status")), ["instance default: up"], target);
+        add(`-t ${table} -D ${hook} -p udp ${target}`);
+      }
+      // What neighbours put first and what lets nothing past: marks, logs, counters, drops, chains that hold only such, whatever their text says.
+      for (const rule of [
+        ["-p", "tcp", "-m", "tcp", "--tcp-flags", "SYN,RST", "SYN", "-j", "TCPMSS", "--clamp-mss-to-pmtu"],
+        ["-m", "comment", "--comment", 'a " -j ACCEPT', "-j", "LOG", "--log-prefix", "x -j ACCEPT "],
+        ["-i", "lan1", "-m", "comment", "--comment", "no target: -g inner"],
+        ["-s", "198.51.100.1/32", "-j", "DROP"],
+        ["-j", "harmless"],
+      ]) {
+        inRouter(`iptables-${kind}`, "-t", "mangle", "-I", "FORWARD", ...rule);
+      }
+      assert.equal(rulesOf(kind, "", "mangle").filter((line) => line.startsWith("-A FORWARD")).length, 6);
+      assert.deepEqual(problemsOf(setup("status")), ["instance default: up"]);
+    });
+
+    test("status: an exception from masquerading before the jump is nobody's fault", () => {
+      up("--lan", "lan0", "--eface", "wan0", "--masquerade");
+      add("-t nat -I POSTROUTING -o wan0 -p udp -j ACCEPT");
+      assert.deepEqual(problemsOf(setup("status")), ["instance default: up"]);
+    });
+
+    test("status: two instances are in each other's way neither after up nor after another up", () => {
+      const one = ["--lan", "lan0", "--eface", "wan0", "--name", "one", "--masquerade"];
+      const two = ["--lan", "lan1", "--eface", "wan0", "--name", "two", "--queues", "9"];
+      for (const options of [one, two, one]) up(...options);
+      for (const name of ["one", "two"])
+        assert.deepEqual(problemsOf(setup("status", "--name", name)), [`instance ${name}: up`]);
+      // A rule that the second instance's jump stands before and the first's doesn't is the first's matter.
+      add("-t mangle -I FORWARD 2 -i lan0 -j ACCEPT");
+      assert.deepEqual(problemsOf(setup("status", "--name", "one")), ["instance one: up"]);
+      assert.match(setup("status", "--name", "two").out, /^IPv4: packets can get past L7EGG-FWD-two /m);
+    });
+
+    test("status reads each table once, and needs no process for anything else", () => {
+      up("--lan", "lan0,lan1", "--eface", "wan0", "--masquerade");
+      // No grep, no sed; the script itself adds the folders that hold iptables.
+      const folder = mkdtempSync(join(scratch, "path-"));
+      symlinkSync("/usr/bin/flock", join(folder, "flock"));
+      const trace = join(folder, "trace");
+      // Bash writes each command that it carries out, with a plus sign, one more in a sourced script, and one more in a subshell.
+      const traced = `exec 7>${trace}; BASH_XTRACEFD=7 PS4='+ ' PATH=${folder}; set -x; . ${script} status`;
+      assertOk(inRouter("env", `IPTABLES=iptables-${kind}`, "bash", "-c", traced));
+      const forked = readFileSync(trace, "utf8")
+        .split("\n")
+        .filter((line) => line.startsWith("+++"))
+        .map((line) => line.replace(/^\++ exec /, ""));
+      const saves = ["", "6"].flatMap((family) =>
+        ["raw", "mangle", "nat"].map((table) => `ip${family}tables-${kind}-save -t ${table}`),
+      );
+      const versions = ["", "6"].map((family) => `ip${family}tables-${kind} --version`);
+      assert.deepEqual(forked, [...versions, ...saves]);
+    });
+
     test("chains that an earlier up left in the other kind of iptables go", () => {
       const other = kind === "nft" ? "legacy" : "nft";
       assertOk(setupWith({ IPTABLES: `iptables-${other}` }, "up", "--lan", "lan0", "--eface", "wan0"));
@@ -370,6 +465,26 @@ for (const kind of ["nft", "legacy"] as const) {
         [["up"], /--eface is missing/],
         [["up", "--lan", "lan0"], /--eface is missing/],
         [["up", "--lan", "", "--eface", "wan0"], /--lan is empty/],
+        [
+          ["up", "--lan", "lan0\nlan1", "--eface", "wan0"],
+          /^iptables-setup: --lan \$'lan0\\nlan1': there is a line break or another control character in it; several LANs: --lan A,B or --lan A --lan B\n$/,
+        ],
+        [["up", "--lan=lan0,lan1\n", "--eface", "wan0"], /--lan \$'lan0,lan1\\n': there is a line break/],
+        [["up", "--lan", "\nlan0", "--eface", "wan0"], /there is a line break/],
+        [["up", "--lan", "lan0\u001b[31m", "--eface", "wan0"], /--lan \$'lan0\\E\[31m': there is a line break/],
+        [
+          ["up", "--lan", "lan0", "--eface", "wan0\n"],
+          /^iptables-setup: --eface \$'wan0\\n': .* control character in it\n$/,
+        ],
+        [["up", ...good, "--iface", "wan0\r"], /--iface .* control character/],
+        [["up", ...good, "--queues", "1\n:2"], /--queues .* control character/],
+        [["up", ...good, "--mark-mask", "0x30\t"], /--mark-mask .* control character/],
+        [["up", ...good, "--mode", "nfqueue\n"], /--mode .* control character/],
+        [["up", ...good, "--fail-mode", "open\n"], /--fail-mode .* control character/],
+        [["up", ...good, "--pin-dir", "/sys\n/fs"], /--pin-dir .* control character/],
+        [["down", "--name", "default\nx"], /--name .* control character/],
+        [["up", ...good, "--frob\nx"], /unknown option \$'--frob\\nx'/],
+        [["up\n"], /unknown command \$'up\\n'/],
         [["up", "--lan", "lan9", "--eface", "wan0"], /--lan lan9: there is no such interface/],
         [["up", "--lan", "lan+", "--eface", "wan0"], /--lan lan\+: there is no such interface/],
         [["up", "--lan", "la.0", "--eface", "wan0"], /--lan la\.0: there is no such interface/],
@@ -781,6 +896,12 @@ function rulesOf(kind: string, family: string, table: string): string[] {
   return inRouter(`ip${family}tables-${kind}-save`, "-t", table)
     .out.split("\n")
     .filter((line) => line.startsWith("-A"));
+}
+
+/** What status says beside the rules that it lists: the problems, and its last line. */
+function problemsOf(result: Result): string[] {
+  assert.equal(result.err, "");
+  return result.out.split("\n").filter((line) => line !== "" && !/^IPv[46] /.test(line));
 }
 
 /** A folder with an iptables whose IPv6 half passes every try-out and then fails. */
