@@ -191,20 +191,14 @@ static __always_inline bool decide_by_cidr(const struct packet *p, const struct 
 	const struct l7_cidr *cidr;
 	__u64 range;
 
-	if (p->family == 4) {
+	if (p->family == 4)
 		cidr = find_cidr4(policy, bpf_ntohl(p->key4.dst));
-		/* Never written so by user space: closed. */
-		if (!cidr) {
-			say(d, L7_VERDICT_DENY, L7_REASON_NO_POLICY, 0);
-			return true;
-		}
-	} else {
-		struct l7_cidr6_key key = { .prefixlen = 32 + 128, .policy = p->key.policy };
-
-		__builtin_memcpy(key.addr, p->key.dst, 16);
-		cidr = bpf_map_lookup_elem(&cidr6, &key);
-		if (!cidr)
-			return false;
+	else
+		cidr = find_cidr6(policy, (const __be32 *)p->key.dst);
+	/* Never written so by user space: closed. */
+	if (!cidr) {
+		say(d, L7_VERDICT_DENY, L7_REASON_NO_POLICY, 0);
+		return true;
 	}
 	if (cidr->verdict == L7_VERDICT_ALLOW) {
 		say(d, L7_VERDICT_ALLOW, L7_REASON_ALLOW_CIDR, cidr->rule);

@@ -14,7 +14,6 @@
 #define L7_ABI_VERSION 2
 
 /* Default sizes of the maps; user space overrides them before the object is loaded. */
-#define L7_MAX_CIDRS 131072
 #define L7_MAX_NAMES 262144
 #define L7_MAX_BINDINGS 262144
 #define L7_MAX_FLOWS 524288 /* of IPv4; half as many of IPv6 */
@@ -163,6 +162,7 @@ struct l7_policy {
 	__u8 pad;
 	__u32 name_ports; // port set: where a name on the wire belongs (defaults tcp 80,443,8080,8443, udp 443)
 	__u32 cidr4_index; // first of the policy's entries in `cidr4_index`
+	__u32 cidr6_node; // where the search in its IPv6 CIDRs begins: key in `cidr6_nodes`
 };
 
 /*
@@ -192,11 +192,32 @@ struct l7_cidr4_index {
 	__u32 count; // ranges; at least 1
 };
 
-/* Map `cidr6` (LPM trie): l7_cidr6_key -> l7_cidr. prefixlen counts policy (32) and address. */
-struct l7_cidr6_key {
-	__u32 prefixlen;
-	__u32 policy;
-	__u8 addr[16];
+/*
+ * Map `cidr6` (array): __u32 -> l7_cidr6. Ranges as in `cidr4`, by both halves of the address.
+ * Map `cidr6_nodes` (array): __u32 -> l7_cidr6_node. Addresses cluster, so each crowded place has an index of its own: slots of equal width from
+ * the first of its ranges' beginnings to the last. What lies before or behind is in the first or the last slot.
+ * Map `cidr6_index` (array): l7_cidr6_node.index + slot -> l7_cidr6_index: the ranges that these addresses are in, or the node that knows.
+ * All are as large as the rules need, and are written once, before the programs are attached.
+ */
+#define L7_CIDR6_LEVELS 4 /* nodes from a policy to its ranges at most */
+struct l7_cidr6 {
+	__u64 high; // first address, host order
+	__u64 low;
+	struct l7_cidr cidr;
+	__u8 pad[4];
+};
+struct l7_cidr6_node {
+	__u64 high; // by_low: the upper half that all its beginnings have
+	__u64 first; // where slot 0 begins, in the half that the slots are made of
+	__u32 index; // key in `cidr6_index` of slot 0
+	__u32 last; // number of the last slot
+	__u8 shift; // a slot is 2^shift wide
+	__u8 by_low; // 1: slots of the lower half, 0: of the upper
+	__u8 pad[6];
+};
+struct l7_cidr6_index {
+	__u32 at; // key in `cidr6` of the range that begins before these addresses; `count` 0: key in `cidr6_nodes`
+	__u32 count; // ranges; 0: there is a node
 };
 
 /* Map `port_sets` (array): __u32 -> l7_port_set. Set 0 is empty. First range that matches decides. */

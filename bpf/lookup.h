@@ -153,6 +153,67 @@ static __always_inline const struct l7_cidr *find_cidr4(const struct l7_policy *
 	return &found->cidr;
 }
 
+/* The slot of an address. Clamped at both ends, so it is one of the node's whatever the address is. */
+static __always_inline __u32 slot_of(const struct l7_cidr6_node *node, __u64 high, __u64 low)
+{
+	__u64 key = high, slot;
+
+	if (node->by_low) {
+		key = low;
+		if (high != node->high)
+			key = high < node->high ? 0 : ~0ULL;
+	}
+	if (key < node->first)
+		return node->index;
+	slot = (key - node->first) >> (node->shift & 63);
+	if (slot > node->last)
+		slot = node->last;
+	return node->index + slot;
+}
+
+/*
+ * The same for IPv6; `addr` in network order. Mostly one node and a few ranges, two nodes where addresses cluster. (find_cidr4 says why counts
+ * are halved.)
+ */
+static __always_inline const struct l7_cidr *find_cidr6(const struct l7_policy *policy, const __be32 addr[4])
+{
+	__u64 high = (__u64)bpf_ntohl(addr[0]) << 32 | bpf_ntohl(addr[1]);
+	__u64 low = (__u64)bpf_ntohl(addr[2]) << 32 | bpf_ntohl(addr[3]);
+	__u32 at = policy->cidr6_node, count = 0;
+	const struct l7_cidr6 *found;
+
+	for (int level = 0; level < L7_CIDR6_LEVELS && !count; level++) {
+		const struct l7_cidr6_node *node = bpf_map_lookup_elem(&cidr6_nodes, &at);
+		const struct l7_cidr6_index *index;
+		__u32 slot;
+
+		if (!node)
+			return 0;
+		slot = slot_of(node, high, low);
+		index = bpf_map_lookup_elem(&cidr6_index, &slot);
+		if (!index)
+			return 0;
+		at = index->at;
+		count = index->count;
+	}
+	found = bpf_map_lookup_elem(&cidr6, &at);
+	if (!found || !count)
+		return 0;
+	for (int i = 0; i < 32 && count > 1; i++) {
+		__u32 half = count / 2, middle = at + half;
+		const struct l7_cidr6 *range = bpf_map_lookup_elem(&cidr6, &middle);
+
+		if (!range)
+			return 0;
+		if (range->high < high || (range->high == high && range->low <= low)) {
+			found = range;
+			at = middle;
+		}
+		count -= half;
+	}
+	return &found->cidr;
+}
+
 #define RANGE_FOUND (1ULL << 40)
 
 /*

@@ -7,7 +7,6 @@
  */
 
 export const ABI_VERSION = 2;
-export const MAX_CIDRS = 131072;
 export const MAX_NAMES = 262144;
 export const MAX_BINDINGS = 262144;
 /** of IPv4; half as many of IPv6 */
@@ -29,6 +28,8 @@ export const TTL_GRACE_MS = 60000;
 export const LEARN_AGAIN_MS = 5000;
 export const QUERY_MS = 30000;
 export const QUESTION_BYTES = 80;
+/** nodes from a policy to its ranges at most */
+export const CIDR6_LEVELS = 4;
 /** flag: more than one name was seen on this address */
 export const NAME_SHARED = 1;
 /** flag: the server acknowledged all judged bytes (or nothing was judged) */
@@ -545,9 +546,11 @@ export interface AbiPolicy {
   readonly namePorts: number;
   /** first of the policy's entries in `cidr4_index` */
   readonly cidr4Index: number;
+  /** where the search in its IPv6 CIDRs begins: key in `cidr6_nodes` */
+  readonly cidr6Node: number;
 }
 
-export const POLICY_SIZE = 12;
+export const POLICY_SIZE = 16;
 /** Offset of each field in bytes. */
 export const PolicyOffset = {
   present: 0,
@@ -556,27 +559,30 @@ export const PolicyOffset = {
   pad: 3,
   namePorts: 4,
   cidr4Index: 8,
+  cidr6Node: 12,
 } as const;
 
-export function encodePolicy(value: AbiPolicy, target: Buffer = Buffer.alloc(12), offset = 0): Buffer {
-  target.fill(0, offset, offset + 12);
-  const at = view(target, offset, 12);
+export function encodePolicy(value: AbiPolicy, target: Buffer = Buffer.alloc(16), offset = 0): Buffer {
+  target.fill(0, offset, offset + 16);
+  const at = view(target, offset, 16);
   at.setUint8(0, value.present);
   at.setUint8(1, value.verify);
   at.setUint8(2, value.cidr4Shift);
   at.setUint32(4, value.namePorts, true);
   at.setUint32(8, value.cidr4Index, true);
+  at.setUint32(12, value.cidr6Node, true);
   return target;
 }
 
 export function decodePolicy(source: Uint8Array, offset = 0): AbiPolicy {
-  const at = view(source, offset, 12);
+  const at = view(source, offset, 16);
   return {
     present: at.getUint8(0),
     verify: at.getUint8(1),
     cidr4Shift: at.getUint8(2),
     namePorts: at.getUint32(4, true),
     cidr4Index: at.getUint32(8, true),
+    cidr6Node: at.getUint32(12, true),
   };
 }
 
@@ -682,36 +688,119 @@ export function decodeCidr4Index(source: Uint8Array, offset = 0): AbiCidr4Index 
   };
 }
 
-/** Map `cidr6` (LPM trie): l7_cidr6_key -> l7_cidr. prefixlen counts policy (32) and address. */
-export interface AbiCidr6Key {
-  readonly prefixlen: number;
-  readonly policy: number;
-  readonly addr: Uint8Array;
+/** Map `cidr6` (array): __u32 -> l7_cidr6. Ranges as in `cidr4`, by both halves of the address. Map `cidr6_nodes` (array): __u32 -> l7_cidr6_node. Addresses cluster, so each crowded place has an index of its own: slots of equal width from the first of its ranges' beginnings to the last. What lies before or behind is in the first or the last slot. Map `cidr6_index` (array): l7_cidr6_node.index + slot -> l7_cidr6_index: the ranges that these addresses are in, or the node that knows. All are as large as the rules need, and are written once, before the programs are attached. */
+export interface AbiCidr6 {
+  /** first address, host order */
+  readonly high: bigint;
+  readonly low: bigint;
+  readonly cidr: AbiCidr;
 }
 
-export const CIDR6_KEY_SIZE = 24;
+export const CIDR6_SIZE = 32;
 /** Offset of each field in bytes. */
-export const Cidr6KeyOffset = {
-  prefixlen: 0,
-  policy: 4,
-  addr: 8,
+export const Cidr6Offset = {
+  high: 0,
+  low: 8,
+  cidr: 16,
+  pad: 28,
 } as const;
 
-export function encodeCidr6Key(value: AbiCidr6Key, target: Buffer = Buffer.alloc(24), offset = 0): Buffer {
-  target.fill(0, offset, offset + 24);
-  const at = view(target, offset, 24);
-  at.setUint32(0, value.prefixlen, true);
-  at.setUint32(4, value.policy, true);
-  putBytes(target, offset + 8, 16, value.addr);
+export function encodeCidr6(value: AbiCidr6, target: Buffer = Buffer.alloc(32), offset = 0): Buffer {
+  target.fill(0, offset, offset + 32);
+  const at = view(target, offset, 32);
+  at.setBigUint64(0, value.high, true);
+  at.setBigUint64(8, value.low, true);
+  encodeCidr(value.cidr, target, offset + 16);
   return target;
 }
 
-export function decodeCidr6Key(source: Uint8Array, offset = 0): AbiCidr6Key {
-  const at = view(source, offset, 24);
+export function decodeCidr6(source: Uint8Array, offset = 0): AbiCidr6 {
+  const at = view(source, offset, 32);
   return {
-    prefixlen: at.getUint32(0, true),
-    policy: at.getUint32(4, true),
-    addr: getBytes(source, offset + 8, 16),
+    high: at.getBigUint64(0, true),
+    low: at.getBigUint64(8, true),
+    cidr: decodeCidr(source, offset + 16),
+  };
+}
+
+export interface AbiCidr6Node {
+  /** by_low: the upper half that all its beginnings have */
+  readonly high: bigint;
+  /** where slot 0 begins, in the half that the slots are made of */
+  readonly first: bigint;
+  /** key in `cidr6_index` of slot 0 */
+  readonly index: number;
+  /** number of the last slot */
+  readonly last: number;
+  /** a slot is 2^shift wide */
+  readonly shift: number;
+  /** 1: slots of the lower half, 0: of the upper */
+  readonly byLow: number;
+}
+
+export const CIDR6_NODE_SIZE = 32;
+/** Offset of each field in bytes. */
+export const Cidr6NodeOffset = {
+  high: 0,
+  first: 8,
+  index: 16,
+  last: 20,
+  shift: 24,
+  byLow: 25,
+  pad: 26,
+} as const;
+
+export function encodeCidr6Node(value: AbiCidr6Node, target: Buffer = Buffer.alloc(32), offset = 0): Buffer {
+  target.fill(0, offset, offset + 32);
+  const at = view(target, offset, 32);
+  at.setBigUint64(0, value.high, true);
+  at.setBigUint64(8, value.first, true);
+  at.setUint32(16, value.index, true);
+  at.setUint32(20, value.last, true);
+  at.setUint8(24, value.shift);
+  at.setUint8(25, value.byLow);
+  return target;
+}
+
+export function decodeCidr6Node(source: Uint8Array, offset = 0): AbiCidr6Node {
+  const at = view(source, offset, 32);
+  return {
+    high: at.getBigUint64(0, true),
+    first: at.getBigUint64(8, true),
+    index: at.getUint32(16, true),
+    last: at.getUint32(20, true),
+    shift: at.getUint8(24),
+    byLow: at.getUint8(25),
+  };
+}
+
+export interface AbiCidr6Index {
+  /** key in `cidr6` of the range that begins before these addresses; `count` 0: key in `cidr6_nodes` */
+  readonly at: number;
+  /** ranges; 0: there is a node */
+  readonly count: number;
+}
+
+export const CIDR6_INDEX_SIZE = 8;
+/** Offset of each field in bytes. */
+export const Cidr6IndexOffset = {
+  at: 0,
+  count: 4,
+} as const;
+
+export function encodeCidr6Index(value: AbiCidr6Index, target: Buffer = Buffer.alloc(8), offset = 0): Buffer {
+  target.fill(0, offset, offset + 8);
+  const at = view(target, offset, 8);
+  at.setUint32(0, value.at, true);
+  at.setUint32(4, value.count, true);
+  return target;
+}
+
+export function decodeCidr6Index(source: Uint8Array, offset = 0): AbiCidr6Index {
+  const at = view(source, offset, 8);
+  return {
+    at: at.getUint32(0, true),
+    count: at.getUint32(4, true),
   };
 }
 

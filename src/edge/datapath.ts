@@ -68,8 +68,8 @@ export const flowIdle = {
 export const eventsPerSecond = 1000;
 
 const mapNames = [
-  "config", "interfaces", "egress", "sources", "policies", "cidr4_index", "cidr4", "cidr6", "port_sets",
-  "names4", "names6", "bindings", "questions", "asked", "flows4", "flows6", "counters", "events",
+  "config", "interfaces", "egress", "sources", "policies", "cidr4_index", "cidr4", "cidr6_nodes", "cidr6_index", "cidr6",
+  "port_sets", "names4", "names6", "bindings", "questions", "asked", "flows4", "flows6", "counters", "events",
 ] as const; // prettier-ignore
 export type MapName = (typeof mapNames)[number];
 
@@ -115,7 +115,6 @@ export class Datapath {
       path: config.object ?? objectPath,
       maxEntries: {
         ...layout.maxEntries,
-        cidr6: sizes.cidrs,
         names4: sizes.names,
         names6: sizes.names,
         bindings: sizes.names,
@@ -239,10 +238,9 @@ export class Datapath {
   }
 
   #fill(layout: Layout): void {
-    const { policies, cidr4_index: cidr4Index, cidr4, cidr6, port_sets: portSets } = this.maps;
     const { interfaces, egress, own } = this.#config;
     this.#putConfig();
-    fillTables({ cidr4Index, cidr4, cidr6, portSets, policies }, layout);
+    fillTables((name) => this.maps[name], layout);
     for (const one of interfaces) this.setInterface(one);
     // To `output` a device in `egress` has its gate, so own egress has it there only once it is attached: the rules come before the gate, and a device
     // made anew after a kill -9 would be open in between. To `classify` it is a way out, which it must know before it is attached itself.

@@ -34,7 +34,11 @@ const kernel: Record<Probed, { readonly name: string; readonly needed: boolean; 
   },
   btf: { name: "BTF", needed: false, cost: "nothing for the gateway; bpftool shows maps without their fields" },
   ringbuf: { name: "ring buffer (5.8)", needed: true, cost: "no gateway: the kernel's denials could not be reported" },
-  lpmTrie: { name: "LPM trie (4.11)", needed: true, cost: "no gateway: CIDRs could not be looked up" },
+  lpmTrie: {
+    name: "LPM trie (4.11)",
+    needed: true,
+    cost: "no gateway: policies by source address could not be looked up",
+  },
   batchOps: {
     name: "batch operations on maps (5.6)",
     needed: false,

@@ -21,7 +21,7 @@ export interface MarkBits {
 }
 
 export interface Sizes {
-  /** CIDRs of each family: entries of cidr6, and what cidr4 is laid out from. */
+  /** CIDRs of each family; the maps are laid out from what the rules have of them. */
   readonly cidrs: number;
   /** Entries of names4, of names6 and of bindings each. */
   readonly names: number;

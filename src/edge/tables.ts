@@ -2,31 +2,29 @@
 import {
   CIDR4_INDEX_SIZE,
   CIDR4_SIZE,
-  CIDR6_KEY_SIZE,
-  CIDR_SIZE,
+  CIDR6_INDEX_SIZE,
+  CIDR6_NODE_SIZE,
+  CIDR6_SIZE,
   MAX_PORT_SETS,
   Verdict,
   Verify,
-  encodeCidr,
   encodeCidr4,
   encodeCidr4Index,
-  encodeCidr6Key,
+  encodeCidr6,
+  encodeCidr6Index,
+  encodeCidr6Node,
   encodePolicy,
   encodePortSet,
   type AbiCidr,
 } from "../core/abi.generated.js";
-import { addrToBytes } from "../core/net/address.js";
 import { rangeTables, type RangePlace, type RangeTables } from "../core/policy/rangeTables.js";
+import { rangeTables6, type RangeNode, type RangeTables6 } from "../core/policy/rangeTables6.js";
 import type { KernelCidr, KernelTables } from "../core/policy/types.js";
 import type { BpfMap } from "../native/types.js";
 
-export interface PolicyMaps {
-  readonly cidr4Index: BpfMap;
-  readonly cidr4: BpfMap;
-  readonly cidr6: BpfMap;
-  readonly portSets: BpfMap;
-  readonly policies: BpfMap;
-}
+type TableName = "cidr4_index" | "cidr4" | "cidr6_nodes" | "cidr6_index" | "cidr6" | "port_sets" | "policies";
+/** Each of the maps by its name. */
+export type TableMaps = (name: TableName) => BpfMap;
 
 const batch = 8192;
 
@@ -34,30 +32,30 @@ const batch = 8192;
 export interface Layout {
   readonly tables: KernelTables;
   readonly ranges: RangeTables;
+  readonly ranges6: RangeTables6;
   /** Entries that arrays need which have nothing to spare. */
-  readonly maxEntries: { readonly cidr4: number; readonly cidr4_index: number };
+  readonly maxEntries: Readonly<Record<"cidr4" | "cidr4_index" | "cidr6" | "cidr6_index" | "cidr6_nodes", number>>;
 }
 
 export function layOut(tables: KernelTables): Layout {
   const ranges = rangeTables(tables);
+  const ranges6 = rangeTables6(tables);
   // No policy, no range; but there is no map without an entry.
   const size = (entries: { length: number }) => Math.max(1, entries.length);
-  return { tables, ranges, maxEntries: { cidr4: size(ranges.cidr), cidr4_index: size(ranges.at) } };
+  const maxEntries = {
+    cidr4: size(ranges.cidr),
+    cidr4_index: size(ranges.at),
+    cidr6: size(ranges6.cidr),
+    cidr6_index: size(ranges6.at),
+    cidr6_nodes: size(ranges6.nodes),
+  };
+  return { tables, ranges, ranges6, maxEntries };
 }
 
 /** Throws if something doesn't fit: `checkTables` has said so before. */
-export function fillTables(maps: PolicyMaps, { tables, ranges }: Layout): void {
-  fillArray(maps.cidr4Index, ranges.at.length, CIDR4_INDEX_SIZE, (i, values, offset) =>
-    encodeCidr4Index({ at: ranges.at[i] as number, count: ranges.count[i] as number }, values, offset),
-  );
-  fillArray(maps.cidr4, ranges.cidr.length, CIDR4_SIZE, (i, values, offset) => {
-    const cidr = ranges.cidr[i];
-    encodeCidr4({ first: ranges.first[i] as number, cidr: cidr ? abiCidr(cidr) : nothing }, values, offset);
-  });
-  fillCidrs6(
-    maps.cidr6,
-    tables.cidrs.filter(({ addr }) => addr.length === 16),
-  );
+export function fillTables(map: TableMaps, { tables, ranges, ranges6 }: Layout): void {
+  fillCidrs4(map, ranges);
+  fillCidrs6(map, ranges6);
   tables.portSets.forEach((ranges, number) => {
     const value = encodePortSet({
       count: ranges.length,
@@ -69,13 +67,20 @@ export function fillTables(maps: PolicyMaps, { tables, ranges }: Layout): void {
         verdict: verdicts[verdict],
       })),
     });
-    maps.portSets.put(u32(number), value);
+    map("port_sets").put(u32(number), value);
   });
   for (const policy of tables.policies) {
     const verify = { dns: Verify.DNS, sni: Verify.SNI, both: Verify.BOTH }[policy.verify];
     const place = ranges.policies.get(policy.id) as RangePlace;
-    const value = { present: 1, verify, namePorts: policy.namePorts, cidr4Index: place.index, cidr4Shift: place.shift };
-    maps.policies.put(u32(policy.id), encodePolicy(value));
+    const value = {
+      present: 1,
+      verify,
+      namePorts: policy.namePorts,
+      cidr4Index: place.index,
+      cidr4Shift: place.shift,
+      cidr6Node: ranges6.policies.get(policy.id) as number,
+    };
+    map("policies").put(u32(policy.id), encodePolicy(value));
   }
 }
 
@@ -104,47 +109,52 @@ export function u32(value: number): Buffer {
 
 const verdicts = { allow: Verdict.ALLOW, deny: Verdict.DENY, inspect: Verdict.INSPECT, ports: Verdict.NONE } as const;
 
-/** What the kernel takes for no CIDR. */
-const nothing: AbiCidr = { verdict: Verdict.NONE, strict: 0, rule: 0, ports: 0 };
-
-function abiCidr({ verdict, strict, rule, ports }: KernelCidr): AbiCidr {
+/** undefined, no CIDR: all zeroes. */
+function abiCidr(cidr: KernelCidr | undefined): AbiCidr {
+  if (!cidr) return nothing;
+  const { verdict, strict, rule, ports } = cidr;
   return { verdict: verdicts[verdict], strict: strict ? 1 : 0, rule, ports };
 }
 
-function fillCidrs6(map: BpfMap, cidrs: readonly KernelCidr[]): void {
-  fill(map, cidrs.length, CIDR6_KEY_SIZE, CIDR_SIZE, (i, keys, values, slot) => {
-    const cidr = cidrs[i] as KernelCidr;
-    const key = { prefixlen: 32 + cidr.length, policy: cidr.policy, addr: addrToBytes(cidr.addr) };
-    encodeCidr6Key(key, keys, slot * CIDR6_KEY_SIZE);
-    encodeCidr(abiCidr(cidr), values, slot * CIDR_SIZE);
-  });
+const nothing: AbiCidr = { verdict: Verdict.NONE, strict: 0, rule: 0, ports: 0 };
+
+function fillCidrs4(map: TableMaps, { at, count, first, cidr }: RangeTables): void {
+  fillArray(map("cidr4_index"), at.length, CIDR4_INDEX_SIZE, (i, values, offset) =>
+    encodeCidr4Index({ at: at[i] as number, count: count[i] as number }, values, offset),
+  );
+  fillArray(map("cidr4"), cidr.length, CIDR4_SIZE, (i, values, offset) =>
+    encodeCidr4({ first: first[i] as number, cidr: abiCidr(cidr[i]) }, values, offset),
+  );
 }
 
+function fillCidrs6(map: TableMaps, { nodes, at, count, high, low, cidr }: RangeTables6): void {
+  fillArray(map("cidr6_nodes"), nodes.length, CIDR6_NODE_SIZE, (i, values, offset) => {
+    const node = nodes[i] as RangeNode;
+    encodeCidr6Node({ ...node, byLow: node.byLow ? 1 : 0 }, values, offset);
+  });
+  fillArray(map("cidr6_index"), at.length, CIDR6_INDEX_SIZE, (i, values, offset) =>
+    encodeCidr6Index({ at: at[i] as number, count: count[i] as number }, values, offset),
+  );
+  fillArray(map("cidr6"), cidr.length, CIDR6_SIZE, (i, values, offset) =>
+    encodeCidr6({ high: high[i] as bigint, low: low[i] as bigint, cidr: abiCidr(cidr[i]) }, values, offset),
+  );
+}
+
+/** In batches; `encode` writes entry `i` at `offset`. */
 function fillArray(
   map: BpfMap,
   count: number,
   valueSize: number,
   encode: (i: number, values: Buffer, offset: number) => void,
 ): void {
-  fill(map, count, 4, valueSize, (i, keys, values, slot) => {
-    keys.writeUInt32LE(i, slot * 4);
-    encode(i, values, slot * valueSize);
-  });
-}
-
-/** `encode` writes entry `i` into place `slot` of its batch. */
-function fill(
-  map: BpfMap,
-  count: number,
-  keySize: number,
-  valueSize: number,
-  encode: (i: number, keys: Buffer, values: Buffer, slot: number) => void,
-): void {
   for (let from = 0; from < count; from += batch) {
     const size = Math.min(batch, count - from);
-    const keys = Buffer.alloc(size * keySize);
+    const keys = Buffer.alloc(size * 4);
     const values = Buffer.alloc(size * valueSize);
-    for (let slot = 0; slot < size; slot++) encode(from + slot, keys, values, slot);
+    for (let slot = 0; slot < size; slot++) {
+      keys.writeUInt32LE(from + slot, slot * 4);
+      encode(from + slot, values, slot * valueSize);
+    }
     const stored = map.putBatch(keys, values, size);
     if (stored !== size) throw new Error(`map ${map.name}: ${stored} of ${size} entries stored`);
   }

@@ -75,7 +75,7 @@ test("ports of a flow key are in network order, those of a range in host order, 
 });
 
 test("wrong lengths are refused, short lists are zero-filled", () => {
-  assert.throws(() => abi.encodeCidr6Key({ prefixlen: 64, policy: 1, addr: new Uint8Array(4) }), RangeError);
+  assert.throws(() => abi.encodeSourceKey({ prefixlen: 64, ifindex: 1, addr: new Uint8Array(4) }), RangeError);
   const range = { proto: 6, verdict: abi.Verdict.ALLOW, low: 1, high: 2, rule: 3 };
   const set = abi.decodePortSet(abi.encodePortSet({ count: 1, ranges: [range] }));
   assert.deepEqual(set.ranges[0], range);

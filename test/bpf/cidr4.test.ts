@@ -7,72 +7,24 @@ import { afterEach, test } from "node:test";
 import * as abi from "../../src/core/abi.generated.js";
 import { addrFromBytes, formatAddr, type Addr } from "../../src/core/net/address.js";
 import { compilePolicies } from "../../src/core/policy/compile.js";
-import type { AddressDecision, Cidr, KernelTables } from "../../src/core/policy/types.js";
-import { fillTables, layOut } from "../../src/edge/tables.js";
+import type { Cidr } from "../../src/core/policy/types.js";
 import { dotted, manyCidrs } from "../../bench/cidrs.js";
 import { addressVectors } from "../core/policy/addressVectors.js";
 import { Random, specOf } from "../core/policy/random.js";
-import {
-  Datapath,
-  makeRouter,
-  marked,
-  ownNamespace,
-  TC_ACT_SHOT,
-  u32,
-  type DeviceName,
-  type Outcome,
-} from "./harness.js";
-import { frame, icmp, ip, ports, PROTO, TCP, tcp, udp } from "./packets.js";
+import { ALLOW, INSPECT, bodyOf, cidrTables, reasonOf } from "./cidrTables.js";
+import { makeRouter, ownNamespace, TC_ACT_SHOT, u32 } from "./harness.js";
+import { frame, ip, PROTO } from "./packets.js";
 
 ownNamespace(import.meta.url);
 const router = makeRouter();
-let path: Datapath | undefined;
-afterEach(() => path?.object.close());
-
-/** A datapath with maps for these tables; policy 1 governs lan0, policy 2 lan1. */
-function load(tables: KernelTables): Datapath {
-  const layout = layOut(tables);
-  path = new Datapath(router, { ...layout.maxEntries, cidr6: Math.max(1, tables.cidrs.length) });
-  const [cidr4Index, cidr4, cidr6, portSets, policies] = [
-    path.map("cidr4_index"),
-    path.map("cidr4"),
-    path.map("cidr6"),
-    path.map("port_sets"),
-    path.map("policies"),
-  ] as const;
-  fillTables({ cidr4Index, cidr4, cidr6, portSets, policies }, layout);
-  path.governed(router.lan0.ifindex, { policy: 1 });
-  path.governed(router.lan1.ifindex, { policy: 2 });
-  return path;
-}
-
-function ask(
-  datapath: Datapath,
-  dst: string,
-  proto: number = PROTO.TCP,
-  port = 443,
-  from: DeviceName = "lan0",
-): Outcome {
-  const src = dst.includes(":") ? "fd00:1::10" : "10.1.0.10";
-  return datapath.gate(ip({ src, dst, proto, body: bodyOf(proto, port) }), from);
-}
-
-/** Amid a connection: no flow is made, so every packet asks the tables. */
-function bodyOf(proto: number, port: number): Buffer {
-  if (proto === PROTO.TCP) return tcp({ dport: port, flags: TCP.ACK });
-  if (proto === PROTO.UDP) return udp(40000, port);
-  return proto === PROTO.ICMP ? icmp(8) : proto === PROTO.ICMP6 ? icmp(128) : ports(40000, port);
-}
+const { load, ask, close } = cidrTables(router);
+afterEach(close);
 
 function addressOf(number: number): Addr {
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32BE(number >>> 0);
   return addrFromBytes(bytes, 0, 4);
 }
-
-const ALLOW = marked(abi.Verdict.ALLOW);
-/** No CIDR speaks of it, and it isn't a SYN: user space is asked. */
-const INSPECT = marked(abi.Verdict.INSPECT);
 
 /** Groups and the broadcast address are nobody's egress: the gate denies them before it asks. */
 const isUnicast = (addr: Addr) => addr.charCodeAt(0) < 224;
@@ -147,17 +99,9 @@ test("property: the reference of the policy tests and the program agree, policy,
       assert.equal(dropped, expect.kind !== "allow", what);
       kinds[expect.kind] = (kinds[expect.kind] ?? 0) + 1;
     }
-    datapath.object.close();
   }
-  path = undefined;
   for (const kind of ["allow", "deny", "dns", "names"]) assert.ok(kinds[kind]! > 5, JSON.stringify(kinds));
 });
-
-function reasonOf(expect: AddressDecision): RegExp {
-  if (expect.kind === "allow" || expect.kind === "deny") return new RegExp(`^${abi.reasonName(expect.reason)}$`);
-  // Behind the gate there is nobody to ask; a name could allow it, if this client had learned one.
-  return expect.kind === "dns" ? /^not-inspected$/ : /^(not-inspected|unlearned)$/;
-}
 
 test("an address is in its policy's ranges only: first and last of the neighbours in the map", () => {
   const specs = [
@@ -178,7 +122,11 @@ test("tables that contradict themselves are closed, and nothing is read beyond t
   const datapath = load(tables);
   const index = (at: number, count: number) => datapath.put("cidr4_index", u32(0), abi.encodeCidr4Index({ at, count }));
   const place = (cidr4Index: number, cidr4Shift: number) =>
-    datapath.put("policies", u32(1), abi.encodePolicy({ present: 1, verify: 0, namePorts: 0, cidr4Index, cidr4Shift }));
+    datapath.put(
+      "policies",
+      u32(1),
+      abi.encodePolicy({ present: 1, verify: 0, namePorts: 0, cidr4Index, cidr4Shift, cidr6Node: 0 }),
+    );
   const says = (reason: string) => {
     const { counted, dropped } = ask(datapath, dst);
     assert.deepEqual({ counted, dropped }, { counted: { [reason]: 1 }, dropped: reason !== "allow-cidr" });

@@ -91,7 +91,7 @@ export class Datapath {
   readonly #maps = new Map<string, BpfMap>();
   readonly #programs = new Map<string, BpfProgram>();
   readonly #policies = new Map<number, KernelPolicy>();
-  readonly #cidrs4 = new Map<string, KernelCidr>();
+  readonly #cidrs = new Map<string, KernelCidr>();
   #config: abi.AbiConfig = {
     markMask: MARK_MASK,
     markShift: MARK_SHIFT,
@@ -119,7 +119,9 @@ export class Datapath {
           flows6: 1024,
           cidr4: 256,
           cidr4_index: 1024,
-          cidr6: 64,
+          cidr6: 256,
+          cidr6_index: 1024,
+          cidr6_nodes: 256,
         },
         ...maxEntries,
       },
@@ -192,30 +194,23 @@ export class Datapath {
   }
 
   cidr(policy: number, network: string, length: number, value: Partial<abi.AbiCidr>): void {
-    const addr = address(network);
+    const bytes = address(network);
     const full = { verdict: abi.Verdict.ALLOW, strict: 0, rule: 0, ports: 0, ...value };
-    if (addr.length === 4) {
-      const cidr = { policy, addr: addrFromBytes(addr, 0, 4), length };
-      const { rule, ports } = full;
-      const said = { verdict: cidrVerdicts[full.verdict]!, strict: full.strict === 1, rule, ports };
-      this.#cidrs4.set(`${policy} ${network}/${length}`, { ...cidr, ...said });
-      this.#layOut();
-    } else {
-      this.put("cidr6", abi.encodeCidr6Key({ prefixlen: 32 + length, policy, addr }), abi.encodeCidr(full));
-    }
+    const cidr = { policy, addr: addrFromBytes(bytes, 0, bytes.length as 4 | 16), length };
+    const { rule, ports } = full;
+    const said = { verdict: cidrVerdicts[full.verdict]!, strict: full.strict === 1, rule, ports };
+    this.#cidrs.set(`${policy} ${network}/${length}`, { ...cidr, ...said });
+    this.#layOut();
   }
 
-  /** As the gateway writes policies and IPv4 CIDRs, all anew each time that a test adds one. */
+  /** As the gateway writes policies and CIDRs, all anew each time that a test adds one. */
   #layOut(): void {
     const tables = {
       portSets: [],
-      cidrs: sortCidrs([...this.#cidrs4.values()]),
+      cidrs: sortCidrs([...this.#cidrs.values()]),
       policies: [...this.#policies.values()],
     };
-    const [cidr4Index, cidr4, cidr6, portSets, policies] = (
-      ["cidr4_index", "cidr4", "cidr6", "port_sets", "policies"] as const
-    ).map((name) => this.map(name)) as [BpfMap, BpfMap, BpfMap, BpfMap, BpfMap];
-    fillTables({ cidr4Index, cidr4, cidr6, portSets, policies }, layOut(tables));
+    fillTables((name) => this.map(name), layOut(tables));
   }
 
   portSet(id: number, ranges: readonly abi.AbiPortRange[]): void {
