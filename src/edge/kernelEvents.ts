@@ -23,6 +23,15 @@ const hooks: readonly (Hook | undefined)[] = [undefined, "input", "forward", "ou
 const checksumNotReady = 1;
 const hasMac = 8;
 
+/** Where the last packet lay: a queue always hands over the same memory, and to ask a Buffer where it lies takes as long as to make the view. */
+let batch: Batch = { data: Buffer.alloc(0), buffer: new ArrayBuffer(0), start: 0 };
+
+interface Batch {
+  readonly data: Buffer;
+  readonly buffer: ArrayBufferLike;
+  readonly start: number;
+}
+
 /**
  * The packet whose slice of `meta` begins at `at`; its bytes stay in `data`. A number: the reason why it must be dropped unasked
  * (a hook that no rule of ours uses, a client that can't be told).
@@ -40,8 +49,9 @@ export function packetEvent(
   const hook = hooks[meta[at + Meta.hook] as number];
   if (hook === undefined) return Reason.INTERNAL;
   const offset = meta[at + Meta.offset] as number;
+  if (data !== batch.data) batch = { data, buffer: data.buffer, start: data.byteOffset };
   // Not `subarray`: a Buffer costs twice as much as the view that it is.
-  const bytes = new Uint8Array(data.buffer, data.byteOffset + offset, meta[at + Meta.length]);
+  const bytes = new Uint8Array(batch.buffer, batch.start + offset, meta[at + Meta.length]);
   const ifindexIn = meta[at + Meta.ifindexIn] as number;
   const flags = meta[at + Meta.flags] as number;
   const from = interfaces.get(ifindexIn);

@@ -70,7 +70,7 @@ export class DnsDatagrams {
       type: message.questions[0]?.type ?? 0,
       rule,
       ports,
-      questionBytes: message.questionBytes.slice(),
+      questionBytes: message.questionBytes,
     };
     this.#queries.set(queryKey(ip.src, udp.sport, ip.dst, message.id), query, now);
     out.push({ type: "count", reason: Reason.ALLOW_QUERY, bytes: bytes.length });

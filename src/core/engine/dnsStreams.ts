@@ -197,7 +197,7 @@ export class DnsStreams {
         type: query.questions[0]?.type ?? 0,
         rule,
         ports,
-        questionBytes: query.questionBytes.slice(),
+        questionBytes: query.questionBytes,
       });
       stream.consume(message.length + 2);
     }

@@ -8,22 +8,24 @@ import { Reason } from "../abi.generated.js";
 import type { Addr } from "../net/address.js";
 import type { Policy } from "../policy/types.js";
 import { transportChecksumOk } from "../wire/checksum.js";
-import { parseIcmp, quotedPacket } from "../wire/icmp.js";
+import { parseIcmp } from "../wire/icmp.js";
 import { parseIp, type IpPacket } from "../wire/ip.js";
 import type { Invalid, NeedMore } from "../wire/result.js";
 import { parseTcp, type TcpSegment } from "../wire/tcp.js";
 import { parseUdp } from "../wire/udp.js";
+import { AddressDecisions } from "./addressDecisions.js";
 import type { AskedLookup } from "./asked.js";
 import type { Command } from "./commands.js";
 import { DnsDatagrams } from "./dnsDatagrams.js";
 import { DnsStreams } from "./dnsStreams.js";
-import type { ClientId, Event, KernelDecisionEvent, PacketEvent, RestoredEvent } from "./events.js";
+import type { ClientId, Event, PacketEvent, RestoredEvent } from "./events.js";
 import type { FlowLookup, TcpPacket } from "./flowState.js";
+import { sayKernelDecision } from "./kernelDecisions.js";
 import { LearnedTable, type LearnedEntry, type LearnedNames } from "./learned.js";
 import type { EngineLimits } from "./limits.js";
 import { TcpFlows, type TcpStats } from "./tcpFlows.js";
 import {
-  flowKey,
+  DNS_PORT,
   IPPROTO_ICMP,
   IPPROTO_ICMPV6,
   IPPROTO_TCP,
@@ -31,10 +33,8 @@ import {
   MARK_ALLOW,
   Voice,
   type ClientPacket,
-  type Why,
 } from "./voice.js";
 
-const DNS_PORT = 53;
 /** Housekeeping: how often, how many learned names a time, and how long an expired one is kept for the log's sake. */
 const HOUSEKEEPING_MS = 1_000;
 const HOUSEKEEPING_BUDGET = 4_096;
@@ -71,11 +71,11 @@ export class Engine {
   readonly #policies: Map<number, Policy>;
   readonly #learned: LearnedNames;
   readonly #voice: Voice;
+  readonly #addresses: AddressDecisions;
   readonly #tcp: TcpFlows;
   readonly #datagrams: DnsDatagrams;
   readonly #streams: DnsStreams;
   readonly #resolvers: Set<Addr>;
-  readonly #lookupFlow: FlowLookup;
   readonly #judgesDns: boolean;
   #nextHousekeeping = 0;
 
@@ -86,7 +86,7 @@ export class Engine {
     this.#learned = config.learned ?? new LearnedTable(limits.learned);
     this.#judgesDns = config.learned === undefined;
     this.#voice = new Voice(limits);
-    this.#lookupFlow = config.lookupFlow;
+    this.#addresses = new AddressDecisions(this.#learned, this.#voice, config.lookupFlow);
     this.#tcp = new TcpFlows(limits, this.#learned, this.#voice, config.lookupFlow, config.hashSeed);
     this.#datagrams = new DnsDatagrams(limits, this.#learned, this.#voice, this.#policies, config.lookupAsked);
     this.#streams = new DnsStreams(limits, this.#learned, this.#voice);
@@ -98,7 +98,7 @@ export class Engine {
       case "packet":
         return this.#packet(event, now, out);
       case "kernelDecision":
-        return this.#kernelDecision(event, out);
+        return sayKernelDecision(event, this.#policies.get(event.policy), this.#learned, this.#voice, out);
       case "restored":
         return this.#restored(event, now, out);
       case "tick":
@@ -156,29 +156,21 @@ export class Engine {
     const { id, bytes } = event;
     const toThisBox = event.hook === "input";
     // Netfilter's defragmentation stands before the queue; what still is a fragment was not put together.
-    if (ip.fragment !== "no")
-      return this.#voice.deny(
-        clientPacket(event, ip, policy, client, 0, 0, undefined),
-        { reason: Reason.FRAGMENT },
-        now,
-        out,
-      );
+    if (ip.fragment !== "no") {
+      return this.#voice.deny(portless(event, ip, policy, client), { reason: Reason.FRAGMENT }, now, out);
+    }
     // A copy that was cut can't be judged (docs/policy.md: largest packet).
-    if (ip.cut)
-      return this.#voice.deny(
-        clientPacket(event, ip, policy, client, 0, 0, undefined),
-        { reason: Reason.MALFORMED, detail: "copy is cut" },
-        now,
-        out,
-      );
+    if (ip.cut) {
+      const why = { reason: Reason.MALFORMED, detail: "copy is cut" };
+      return this.#voice.deny(portless(event, ip, policy, client), why, now, out);
+    }
     if (!event.checksumPending && !transportChecksumOk(bytes, ip)) {
       return this.#voice.discard(id, Reason.CHECKSUM, bytes.length, out);
     }
     switch (ip.proto) {
       case IPPROTO_TCP: {
         const tcp = parseTcp(bytes, ip);
-        if (tcp.kind !== "done")
-          return this.#malformed(clientPacket(event, ip, policy, client, 0, 0, undefined), "TCP", tcp, now, out);
+        if (tcp.kind !== "done") return this.#malformed(portless(event, ip, policy, client), "TCP", tcp, now, out);
         const { sport, dport } = tcp.value;
         const isQuestion = dport === DNS_PORT && policy.isResolver(ip.dst);
         if (toThisBox && !isQuestion) return this.#notEgress(event, ip, sport, now, out);
@@ -186,8 +178,7 @@ export class Engine {
       }
       case IPPROTO_UDP: {
         const udp = parseUdp(bytes, ip);
-        if (udp.kind !== "done")
-          return this.#malformed(clientPacket(event, ip, policy, client, 0, 0, undefined), "UDP", udp, now, out);
+        if (udp.kind !== "done") return this.#malformed(portless(event, ip, policy, client), "UDP", udp, now, out);
         const { sport, dport } = udp.value;
         const packet = clientPacket(event, ip, policy, client, sport, dport, undefined);
         if (dport === DNS_PORT && policy.isResolver(ip.dst)) {
@@ -195,31 +186,28 @@ export class Engine {
           return this.#datagrams.query(packet, udp.value, event.hook === "forward", now, out);
         }
         if (toThisBox) return this.#notEgress(event, ip, sport, now, out);
-        return this.#byAddress(packet, now, out);
+        return this.#addresses.byAddress(packet, now, out);
       }
       case IPPROTO_ICMP:
       case IPPROTO_ICMPV6: {
         const icmp = parseIcmp(bytes, ip);
-        if (icmp.kind !== "done")
-          return this.#malformed(clientPacket(event, ip, policy, client, 0, 0, undefined), "ICMP", icmp, now, out);
+        if (icmp.kind !== "done") return this.#malformed(portless(event, ip, policy, client), "ICMP", icmp, now, out);
         const { isEchoRequest, echoId, type } = icmp.value;
         if (!isEchoRequest) {
-          if (this.#concernsAllowedFlow(bytes, ip, policy)) {
+          if (this.#addresses.concernsAllowedFlow(bytes, ip, policy)) {
             out.push({ type: "count", reason: Reason.ALLOW_REPLY, bytes: bytes.length });
             return this.#voice.accept(id, MARK_ALLOW, out);
           }
           const why = { reason: Reason.PROTOCOL, detail: `ICMP type ${type}` };
-          return this.#cidrOr(clientPacket(event, ip, policy, client, 0, 0, undefined), why, now, out);
+          return this.#addresses.cidrOr(portless(event, ip, policy, client), why, now, out);
         }
-        return this.#byAddress(clientPacket(event, ip, policy, client, echoId ?? 0, echoId ?? 0, undefined), now, out);
+        const echo = clientPacket(event, ip, policy, client, echoId ?? 0, echoId ?? 0, undefined);
+        return this.#addresses.byAddress(echo, now, out);
       }
-      default:
-        return this.#cidrOr(
-          clientPacket(event, ip, policy, client, 0, 0, undefined),
-          { reason: Reason.PROTOCOL, detail: `IP protocol ${ip.proto}` },
-          now,
-          out,
-        );
+      default: {
+        const why = { reason: Reason.PROTOCOL, detail: `IP protocol ${ip.proto}` };
+        return this.#addresses.cidrOr(portless(event, ip, policy, client), why, now, out);
+      }
     }
   }
 
@@ -242,7 +230,7 @@ export class Engine {
       if (!this.#judgesDns) return this.#wrongQueue(packet, now, out);
       return this.#streams.fromClient(packet, now, out);
     }
-    if (this.#byCidr(packet, dport, now, out)) return;
+    if (this.#addresses.byCidr(packet, dport, now, out)) return;
     this.#tcp.packet(packet, now, out);
   }
 
@@ -250,81 +238,6 @@ export class Engine {
   #wrongQueue(packet: ClientPacket, now: number, out: Command[]): void {
     this.#voice.drop(packet.id, out);
     this.#voice.denied(packet, { reason: Reason.INTERNAL, detail: "DNS belongs on the first queue" }, now, out);
-  }
-
-  /** UDP and ICMP echo: no name is looked for in them, the learned address decides. */
-  #byAddress(packet: ClientPacket, now: number, out: Command[]): void {
-    const { policy, client, ip, dport } = packet;
-    const isEcho = ip.proto !== IPPROTO_UDP;
-    const port = isEcho ? 0 : dport;
-    if (this.#byCidr(packet, port, now, out)) return;
-    const why = this.#addressWhy(policy, client, ip, port, isEcho, now);
-    const verdict = why.reason === Reason.ALLOW_ADDRESS ? "allow" : "deny";
-    const rule = why.rule ?? 0;
-    const key = flowKey(packet);
-    out.push({ type: "flowPut", key, verdict, reason: why.reason, rule, flags: 0, judgedStart: 0, judgedEnd: 0 });
-    if (verdict === "deny") return this.#voice.deny(packet, why, now, out);
-    this.#voice.accept(packet.id, MARK_ALLOW, out);
-    this.#voice.allowed(packet, why, out);
-  }
-
-  #addressWhy(policy: Policy, client: ClientId, ip: IpPacket, port: number, isEcho: boolean, now: number): Why {
-    const { verify } = policy.spec;
-    const belongsToName = !isEcho && policy.isNamePort(ip.proto, port);
-    if (verify === "sni") return { reason: belongsToName ? Reason.QUIC : Reason.NO_NAME };
-    const learned = this.#learned.latest(policy.id, client, ip.dst);
-    if (!learned) return { reason: Reason.UNLEARNED };
-    const { name, rule } = learned;
-    if (learned.expires <= now) return { reason: Reason.EXPIRED, name, rule };
-    if (!policy.portAllowed(learned.ports, ip.proto, port)) return { reason: Reason.PORT, name, rule };
-    if (verify === "both" && belongsToName) return { reason: Reason.QUIC, name, rule };
-    return { reason: Reason.ALLOW_ADDRESS, name, rule };
-  }
-
-  /**
-   * An ICMP error to the server of an allowed flow, about one of its packets (path MTU discovery). conntrack knows the flows that pass it; those that
-   * skip netfilter only eBPF knows.
-   */
-  #concernsAllowedFlow(bytes: Uint8Array, ip: IpPacket, policy: Policy): boolean {
-    const quoted = quotedPacket(bytes, ip);
-    if (!quoted || quoted.src !== ip.dst) return false;
-    const { src: dst, dst: src, proto, sport: dport, dport: sport } = quoted;
-    return this.#lookupFlow({ policy: policy.id, src, dst, proto, sport, dport })?.verdict === "allow";
-  }
-
-  /** Protocols that no name ever allows: a CIDR rule may. */
-  #cidrOr(packet: ClientPacket, why: Why, now: number, out: Command[]): void {
-    if (this.#byCidr(packet, 0, now, out)) return;
-    const key = flowKey(packet);
-    out.push({
-      type: "flowPut",
-      key,
-      verdict: "deny",
-      reason: why.reason,
-      rule: 0,
-      flags: 0,
-      judgedStart: 0,
-      judgedEnd: 0,
-    });
-    this.#voice.deny(packet, why, now, out);
-  }
-
-  /**
-   * The CIDR rules' word, the same as the kernel's. It is asked here only for what the kernel could not read: packets that came in fragments.
-   * true: a verdict was given.
-   */
-  #byCidr(packet: ClientPacket, port: number, now: number, out: Command[]): boolean {
-    const decision = packet.policy.decideAddress(packet.ip.dst, packet.ip.proto, port);
-    if (decision.kind === "allow") {
-      out.push({ type: "count", reason: decision.reason, bytes: packet.bytes.length });
-      this.#voice.accept(packet.id, MARK_ALLOW, out);
-      return true;
-    }
-    if (decision.kind === "deny") {
-      this.#voice.deny(packet, { reason: decision.reason, rule: decision.rule }, now, out);
-      return true;
-    }
-    return false;
   }
 
   /** Packets from port 53 towards a client. */
@@ -341,41 +254,6 @@ export class Engine {
     const tcp = parseTcp(event.bytes, ip);
     if (tcp.kind !== "done") return this.#voice.discard(event.id, Reason.MALFORMED, event.bytes.length, out);
     this.#streams.toClient(event, ip, tcp.value, trusted, now, out);
-  }
-
-  /** eBPF decided by itself: say it, and tell the client if it was denied. */
-  #kernelDecision(event: KernelDecisionEvent, out: Command[]): void {
-    const policy = this.#policies.get(event.policy);
-    const parsed = parseIp(event.bytes, event.wireLength);
-    if (parsed.kind !== "done") {
-      out.push({
-        type: "decision",
-        verdict: event.verdict,
-        reason: event.reason,
-        inKernel: true,
-        policy: event.policy,
-        rule: event.rule,
-        client: undefined,
-        address: undefined,
-        port: undefined,
-        proto: undefined,
-        name: undefined,
-        detail: "unreadable header",
-      });
-      return;
-    }
-    const ip = parsed.value;
-    const ports = headerPorts(event.bytes, ip);
-    const learned = this.#learned.latest(event.policy, event.client, ip.dst);
-    // The commonest mistake of a first set-up: the clients ask somebody else.
-    const detail =
-      event.reason === Reason.UNLEARNED && ports === DNS_PORT ? "not a trusted resolver (--resolver)" : undefined;
-    const why = { reason: event.reason, rule: event.rule, name: event.name ?? learned?.name, detail };
-    this.#voice.inKernel(event.verdict, { policy: event.policy, ip, dport: ports }, why, out);
-    if (event.verdict === "allow" || !policy || ip.fragment === "later") return;
-    const tcp = ip.proto === IPPROTO_TCP ? parseTcp(event.bytes, ip) : undefined;
-    if (tcp && tcp.kind !== "done") return;
-    this.#voice.reject({ policy, ip, tcp: tcp?.value, bytes: event.bytes }, out);
   }
 
   #restored(event: RestoredEvent, now: number, out: Command[]): void {
@@ -397,13 +275,6 @@ export class Engine {
   }
 }
 
-/** Destination port of a TCP or UDP header, 0 elsewhere. */
-function headerPorts(bytes: Uint8Array, ip: IpPacket): number {
-  if (ip.proto !== IPPROTO_TCP && ip.proto !== IPPROTO_UDP) return 0;
-  if (ip.fragment === "later" || bytes.length < ip.payloadOffset + 4) return 0;
-  return ((bytes[ip.payloadOffset + 2] as number) << 8) | (bytes[ip.payloadOffset + 3] as number);
-}
-
 /** One literal with one shape, and no closure: spreading it together cost a fifth of the engine's time. */
 function clientPacket<T extends TcpSegment | undefined>(
   event: PacketEvent,
@@ -416,4 +287,8 @@ function clientPacket<T extends TcpSegment | undefined>(
 ): ClientPacket & { readonly tcp: T } {
   const { id, bytes, hook, ifindexOut } = event;
   return { id, bytes, ip, client, policy, sport, dport, tcp, toThisBox: hook === "input", ifindexOut };
+}
+
+function portless(event: PacketEvent, ip: IpPacket, policy: Policy, client: ClientId): ClientPacket {
+  return clientPacket(event, ip, policy, client, 0, 0, undefined);
 }

@@ -26,6 +26,8 @@ interface AddressGroup {
   names: number;
   /** The name that holds the address longest; stays as it was when that name is evicted early. */
   latest: LearnedEntry;
+  /** `latest` is what the table has of its name: not evicted, not learned anew since. */
+  isKnown: boolean;
   /** Port set that covers every name's: 0 as soon as one of them may go everywhere. */
   ports: number;
 }
@@ -48,7 +50,8 @@ export interface LearnedNames {
 export class LearnedTable implements LearnedNames {
   /** Oldest first; learning again moves an entry to the end. */
   readonly #entries = new Map<string, LearnedEntry>();
-  readonly #byAddress = new Map<string, AddressGroup>();
+  /** By policy, client and address: strings that are there, where one key of all three would have to be made for each packet. */
+  readonly #policies = new Map<number, Map<ClientId, Map<Addr, AddressGroup>>>();
   readonly #max: number;
   #sweep: IterableIterator<LearnedEntry>;
   evicted = 0;
@@ -73,23 +76,26 @@ export class LearnedTable implements LearnedNames {
    * every time to live gets; eBPF lets go as much, bpf/dns.h.) true: it was known, from this name.
    */
   learn(entry: LearnedEntry, out: Command[]): boolean {
-    const key = entryKey(entry.policy, entry.client, entry.address, entry.name);
-    const old = this.#entries.get(key);
+    const { policy, client, address, name } = entry;
+    const old = this.binding(policy, client, address, name);
     if (old && entry.expires - old.expires < LEARN_AGAIN_MS && old.rule === entry.rule && old.ports === entry.ports)
       return true;
     const kept = old && old.expires > entry.expires ? { ...entry, expires: old.expires } : entry;
+    const key = entryKey(policy, client, address, name);
     if (old) this.#entries.delete(key);
     else if (this.#entries.size >= this.#max) this.#evictOldest(out);
     this.#entries.set(key, kept);
 
-    const at = addressKey(entry.policy, entry.client, entry.address);
-    let group = this.#byAddress.get(at);
+    let group = this.#group(policy, client, address);
     if (!group) {
-      group = { names: 1, latest: kept, ports: kept.ports };
-      this.#byAddress.set(at, group);
+      group = { names: 1, latest: kept, isKnown: true, ports: kept.ports };
+      this.#addGroup(policy, client, address, group);
     } else {
       if (!old) group.names++;
-      if (kept.expires >= group.latest.expires) group.latest = kept;
+      if (kept.expires >= group.latest.expires) {
+        group.latest = kept;
+        group.isKnown = true;
+      }
       // The address alone must not forbid what one of its names allows.
       if (kept.ports === 0) group.ports = 0;
     }
@@ -99,11 +105,15 @@ export class LearnedTable implements LearnedNames {
   }
 
   binding(policy: number, client: ClientId, address: Addr, name: string): LearnedEntry | undefined {
+    const group = this.#group(policy, client, address);
+    if (!group) return undefined;
+    // Nearly always there is one name.
+    if (group.isKnown && group.latest.name === name) return group.latest;
     return this.#entries.get(entryKey(policy, client, address, name));
   }
 
   latest(policy: number, client: ClientId, address: Addr): LearnedEntry | undefined {
-    return this.#byAddress.get(addressKey(policy, client, address))?.latest;
+    return this.#group(policy, client, address)?.latest;
   }
 
   expire(now: number, graceMs: number, budget: number, out: Command[]): void {
@@ -131,16 +141,31 @@ export class LearnedTable implements LearnedNames {
   #remove(entry: LearnedEntry, out: Command[]): void {
     this.#entries.delete(entryKey(entry.policy, entry.client, entry.address, entry.name));
     const { policy, client, address, name } = entry;
-    const at = addressKey(policy, client, address);
-    const group = this.#byAddress.get(at);
+    const group = this.#group(policy, client, address);
     const last = !group || --group.names === 0;
-    if (last) this.#byAddress.delete(at);
+    if (last) this.#removeGroup(policy, client, address);
+    else if (group.latest === entry) group.isKnown = false;
     out.push({ type: "forget", policy, client, address, name, last });
   }
-}
 
-function addressKey(policy: number, client: ClientId, address: Addr): string {
-  return String.fromCharCode(policy) + client + address;
+  #group(policy: number, client: ClientId, address: Addr): AddressGroup | undefined {
+    return this.#policies.get(policy)?.get(client)?.get(address);
+  }
+
+  #addGroup(policy: number, client: ClientId, address: Addr, group: AddressGroup): void {
+    let clients = this.#policies.get(policy);
+    if (!clients) this.#policies.set(policy, (clients = new Map<ClientId, Map<Addr, AddressGroup>>()));
+    let addresses = clients.get(client);
+    if (!addresses) clients.set(client, (addresses = new Map<Addr, AddressGroup>()));
+    addresses.set(address, group);
+  }
+
+  #removeGroup(policy: number, client: ClientId, address: Addr): void {
+    const clients = this.#policies.get(policy);
+    const addresses = clients?.get(client);
+    addresses?.delete(address);
+    if (addresses?.size === 0) clients?.delete(client);
+  }
 }
 
 // Address before name: its length follows from the family, so the parts can't run into each other.

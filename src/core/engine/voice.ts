@@ -3,6 +3,7 @@
  */
 import { Reason } from "../abi.generated.js";
 import { BoundedTable } from "../flow/table.js";
+import type { Addr } from "../net/address.js";
 import type { Policy } from "../policy/types.js";
 import { icmpProhibitedFor, mayAnswerWithError, tcpResetFor } from "../wire/build.js";
 import type { IpPacket } from "../wire/ip.js";
@@ -15,6 +16,7 @@ export const IPPROTO_ICMP = 1;
 export const IPPROTO_TCP = 6;
 export const IPPROTO_UDP = 17;
 export const IPPROTO_ICMPV6 = 58;
+export const DNS_PORT = 53;
 
 /** What goes into the mark's two bits (`enum l7_verdict`). */
 export const MARK_PENDING = 2;
@@ -166,8 +168,12 @@ export class Voice {
 }
 
 /** Ports, policy and addresses of a client's packet as one Map key. */
-export function flowId(packet: ClientPacket): string {
-  return String.fromCharCode(packet.policy.id, packet.sport, packet.dport) + packet.ip.src + packet.ip.dst;
+export function flowId({ policy, sport, dport, ip }: ClientPacket): string {
+  return flowIdOf(policy.id, sport, dport, ip.src, ip.dst);
+}
+
+export function flowIdOf(policy: number, sport: number, dport: number, src: Addr, dst: Addr): string {
+  return String.fromCharCode(policy, sport, dport) + src + dst;
 }
 
 export function flowKey(packet: ClientPacket): FlowKey {

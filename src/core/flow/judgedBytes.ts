@@ -8,7 +8,7 @@
  *
  * Memory that was never written costs none: the arrays are zero pages of the kernel's until then.
  */
-import { createHash } from "node:crypto";
+import { KEY_CHARS, KeyHash } from "./keyHash.js";
 
 export interface JudgedBytesOptions {
   /** Most entries, 1 to 2^24. */
@@ -17,7 +17,7 @@ export interface JudgedBytesOptions {
   readonly bytes: number;
   /** Milliseconds an entry lives. */
   readonly ttl: number;
-  /** Key of the hash: random bytes. It changes no answer. */
+  /** Key of the hash. */
   readonly hashSeed: Uint8Array;
 }
 
@@ -39,9 +39,6 @@ export interface FoundFlow extends JudgedFlow {
   /** Where they lie. */
   readonly at: number;
 }
-
-/** Characters of a key, each of 16 bits: policy, two ports, two addresses of 16 bytes (`flowId`). */
-export const KEY_CHARS = 3 + 2 * 16;
 
 export class JudgedBytes {
   /** Entries that went before their time, for lack of places or bytes. */
@@ -74,7 +71,7 @@ export class JudgedBytes {
   readonly #index: Int32Array;
   readonly #mask: number;
   readonly #shift: number;
-  readonly #multipliers: Int32Array;
+  readonly #hash: KeyHash;
 
   constructor({ max, bytes, ttl, hashSeed }: JudgedBytesOptions) {
     if (!(max >= 1 && max <= 2 ** 24)) throw new RangeError(`max must be 1 to 2^24, not ${max}`);
@@ -96,7 +93,7 @@ export class JudgedBytes {
     this.#index = new Int32Array(2 ** Math.max(bits, 1));
     this.#mask = this.#index.length - 1;
     this.#shift = 32 - bits;
-    this.#multipliers = multipliers(hashSeed);
+    this.#hash = new KeyHash(hashSeed);
   }
 
   /** Entries, the expired ones that `expire` hasn't seen yet included. */
@@ -110,7 +107,8 @@ export class JudgedBytes {
    */
   set(key: string, flow: JudgedFlow, bytes: Uint8Array, now: number): void {
     if (key.length < 1 || key.length > KEY_CHARS) throw new RangeError(`key of ${key.length} characters`);
-    this.delete(key);
+    const hash = this.#hash.of(key);
+    this.#delete(this.#find(key, hash));
     if (bytes.length > this.#bytes.length) {
       this.evicted++;
       return;
@@ -131,7 +129,6 @@ export class JudgedBytes {
     this.#at[place] = this.#end;
     this.#lengths[place] = bytes.length;
     this.#append(bytes);
-    const hash = this.#hash(key);
     this.#hashes[place] = hash;
     let slot = hash >>> this.#shift;
     while (this.#index[slot] !== 0) slot = (slot + 1) & this.#mask;
@@ -140,7 +137,7 @@ export class JudgedBytes {
 
   /** undefined: not there, or its time is over. */
   get(key: string, now: number): FoundFlow | undefined {
-    const slot = this.#find(key);
+    const slot = this.#find(key, this.#hash.of(key));
     if (slot < 0) return undefined;
     const place = this.#index[slot]! - 1;
     if (this.#expires[place]! <= now) return undefined;
@@ -166,12 +163,7 @@ export class JudgedBytes {
   }
 
   delete(key: string): void {
-    const slot = this.#find(key);
-    if (slot < 0) return;
-    const place = this.#index[slot]! - 1;
-    this.#vacate(slot);
-    this.#keyLengths[place] = 0;
-    this.#size--;
+    this.#delete(this.#find(key, this.#hash.of(key)));
   }
 
   /** Forget those whose time is over. */
@@ -179,6 +171,15 @@ export class JudgedBytes {
     while (this.#span > 0 && (this.#keyLengths[this.#oldest] === 0 || this.#expires[this.#oldest]! <= now)) {
       this.#dropOldest();
     }
+  }
+
+  /** What stands in this slot of the index, if any does. */
+  #delete(slot: number): void {
+    if (slot < 0) return;
+    const place = this.#index[slot]! - 1;
+    this.#vacate(slot);
+    this.#keyLengths[place] = 0;
+    this.#size--;
   }
 
   #makeRoom(now: number): void {
@@ -213,8 +214,7 @@ export class JudgedBytes {
   }
 
   /** The index's slot of this key; -1: none. */
-  #find(key: string): number {
-    const hash = this.#hash(key);
+  #find(key: string, hash: number): number {
     for (let slot = hash >>> this.#shift; ; slot = (slot + 1) & this.#mask) {
       const place = this.#index[slot]! - 1;
       if (place < 0) return -1;
@@ -243,24 +243,4 @@ export class JudgedBytes {
     }
     index[hole] = 0;
   }
-
-  /**
-   * Multilinear hashing modulo 2^32: of characters of 16 bits the upper 17 bits are strongly universal (Lemire and Kaser, "Strongly universal
-   * string hashing is fast", 2014), as many as the index of 65,536 entries takes. A client chooses ports and addresses, so without a key it
-   * could choose those that collide.
-   */
-  #hash(key: string): number {
-    const by = this.#multipliers;
-    let hash = by[KEY_CHARS]!;
-    for (let i = 0; i < key.length; i++) hash = (hash + Math.imul(by[i]!, key.charCodeAt(i))) | 0;
-    return hash;
-  }
-}
-
-function multipliers(seed: Uint8Array): Int32Array {
-  const count = KEY_CHARS + 1;
-  const stream = createHash("shake256", { outputLength: count * 4 })
-    .update(seed)
-    .digest();
-  return Int32Array.from({ length: count }, (_, i) => stream.readInt32LE(i * 4));
 }

@@ -38,7 +38,7 @@ interface Piece {
   readonly bytes: Uint8Array;
 }
 
-const EMPTY: Buffer = ownBuffer(0);
+const EMPTY = ownBuffer(0);
 
 export class StreamAssembler {
   #firstSeq: number;
@@ -85,13 +85,19 @@ export class StreamAssembler {
     return this.#buffer.subarray(this.#head, this.#tail);
   }
 
-  /** Forget everything. The assembler is not used afterwards. */
+  /** Forget everything. The assembler is not used afterwards, but for `restart`. */
   release(): void {
     this.#pool?.put(this.#buffer);
     this.#buffer = EMPTY;
     this.#head = this.#tail = 0;
-    this.#pieces = [];
+    if (this.#pieces.length > 0) this.#pieces = [];
     this.#pieceBytes = 0;
+  }
+
+  /** Forget everything, and begin another stream. */
+  restart(firstSeq: number): void {
+    this.release();
+    this.#firstSeq = firstSeq >>> 0;
   }
 
   /** Take one segment's payload; copies what it keeps. A part before `firstSeq` is cut off. */
@@ -200,7 +206,7 @@ export class StreamAssembler {
     this.#tail += bytes.length;
   }
 
-  #larger(need: number): Buffer {
+  #larger(need: number): Uint8Array {
     const pooled = this.#buffer.length === 0 ? this.#pool?.get(need) : undefined;
     // The first segment is often the only one: exactly its size.
     return pooled ?? ownBuffer(this.#buffer.length === 0 ? need : Math.max(need, Math.min(need * 2, this.#maxBytes)));

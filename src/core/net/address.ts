@@ -6,15 +6,55 @@ export type Addr = string & { readonly __brand: "Addr" };
 
 /** Cut an address out of a packet. `length` is 4 or 16; the caller has checked that they are there. */
 export function addrFromBytes(bytes: Uint8Array, offset: number, length: 4 | 16): Addr {
-  // Measured: a quarter of the time of a latin1 decoder, and it needs no Buffer.
-  const b = bytes;
-  const o = offset;
-  if (length === 4) return String.fromCharCode(b[o]!, b[o + 1]!, b[o + 2]!, b[o + 3]!) as Addr;
+  return length === 4 ? recent4(bytes, offset) : recent16(bytes, offset);
+}
+
+/**
+ * Addresses that were cut out lately, one place for each hash: most packets are of addresses that were there a moment ago, and the same string again
+ * costs no call, no memory, and no hash of it where it is a key. The zeros at the start are true: an address of zeros stands in every place.
+ */
+const RECENT = 1024;
+const words4 = new Int32Array(RECENT);
+const addrs4: Addr[] = Array<Addr>(RECENT).fill("\0".repeat(4) as Addr);
+const words16 = new Int32Array(RECENT * 4);
+const addrs16: Addr[] = Array<Addr>(RECENT).fill("\0".repeat(16) as Addr);
+
+function recent4(b: Uint8Array, o: number): Addr {
+  const word = word32(b, o);
+  const place = placeOf(word);
+  if (words4[place] === word) return addrs4[place]!;
+  words4[place] = word;
+  return (addrs4[place] = String.fromCharCode(b[o]!, b[o + 1]!, b[o + 2]!, b[o + 3]!) as Addr);
+}
+
+function recent16(b: Uint8Array, o: number): Addr {
+  const w0 = word32(b, o);
+  const w1 = word32(b, o + 4);
+  const w2 = word32(b, o + 8);
+  const w3 = word32(b, o + 12);
+  const place = placeOf(Math.imul(Math.imul(Math.imul(w0, 31) + w1, 31) + w2, 31) + w3);
+  const at = place * 4;
+  if (words16[at] === w0 && words16[at + 1] === w1 && words16[at + 2] === w2 && words16[at + 3] === w3) {
+    return addrs16[place]!;
+  }
+  words16[at] = w0;
+  words16[at + 1] = w1;
+  words16[at + 2] = w2;
+  words16[at + 3] = w3;
   // prettier-ignore
-  return String.fromCharCode(
+  return (addrs16[place] = String.fromCharCode(
     b[o]!, b[o + 1]!, b[o + 2]!, b[o + 3]!, b[o + 4]!, b[o + 5]!, b[o + 6]!, b[o + 7]!,
     b[o + 8]!, b[o + 9]!, b[o + 10]!, b[o + 11]!, b[o + 12]!, b[o + 13]!, b[o + 14]!, b[o + 15]!,
-  ) as Addr;
+  ) as Addr);
+}
+
+function word32(b: Uint8Array, o: number): number {
+  return (b[o]! << 24) | (b[o + 1]! << 16) | (b[o + 2]! << 8) | b[o + 3]!;
+}
+
+/** The upper ten bits of a product that all bits of the word have a part in. */
+function placeOf(word: number): number {
+  return Math.imul(word, 0x9e3779b1) >>> 22;
 }
 
 export function addrToBytes(addr: Addr): Uint8Array {

@@ -1,6 +1,5 @@
 /**
- * Big-endian reads and writes at an offset that the caller has checked. Reads outside the array give 0 or garbage, never an exception;
- * `Reader` is the checked cursor for everything that nests.
+ * Big-endian reads and writes at an offset that the caller has checked. Reads outside the array give 0 or garbage, never an exception.
  */
 
 export function u8(bytes: Uint8Array, offset: number): number {

@@ -4,7 +4,7 @@
 import { addrFromBytes, type Addr } from "../net/address.js";
 import { u16, u32, u8 } from "./bytes.js";
 import { DnsType, type DnsMessage, type DnsQuestion, type DnsRecord } from "./dnsMessage.js";
-import { appendLabel } from "./dnsName.js";
+import { appendLabel, nameText } from "./dnsName.js";
 import { done, invalid, type Parsed } from "./result.js";
 
 export { buildDnsDenial, resolveChain, type ResolvedAddress, type ResolvedChain } from "./dnsAnswer.js";
@@ -33,26 +33,27 @@ export type DnsCode =
 /** One whole message in `bytes` [offset, end). Over TCP without its length. Never needMore: a message is whole or broken. */
 export function parseDns(bytes: Uint8Array, offset: number, end: number): Parsed<DnsMessage, DnsCode> {
   if (end > bytes.length || end - offset < HEADER) return invalid("truncated", Math.min(end, bytes.length));
-  const counts = [u16(bytes, offset + 4), u16(bytes, offset + 6), u16(bytes, offset + 8), u16(bytes, offset + 10)];
-  const [questionCount, ...recordCounts] = counts as [number, number, number, number];
-  const recordCount = recordCounts[0] + recordCounts[1] + recordCounts[2];
+  const questionCount = u16(bytes, offset + 4);
+  const recordCount = u16(bytes, offset + 6) + u16(bytes, offset + 8) + u16(bytes, offset + 10);
   // The shortest question is the root with type and class, the shortest record adds TTL and RDLENGTH.
   if (questionCount * 5 + recordCount * 11 > end - offset - HEADER) return invalid("counts", offset + 4);
 
   const cursor = new Cursor(bytes, offset, end);
-  const questions: DnsQuestion[] = [];
+  // Of their size from the start: the first push would make room for 17.
+  const questions = Array<DnsQuestion>(questionCount);
   let questionEnd = cursor.at;
   for (let i = 0; i < questionCount; i++) {
     const name = cursor.name();
     if (name === null || !cursor.has(4)) return cursor.invalid();
-    questions.push({ name, type: u16(bytes, cursor.at), class: u16(bytes, cursor.at + 2) });
+    questions[i] = { name, type: u16(bytes, cursor.at), class: u16(bytes, cursor.at + 2) };
     cursor.at += 4;
     if (i === 0) questionEnd = cursor.at;
   }
-  const records: DnsRecord[] = [];
+  const records = Array<DnsRecord>(recordCount);
+  let recordsRead = 0;
   let opt: DnsRecord | undefined;
   for (let section = 0; section < 3; section++) {
-    for (let i = recordCounts[section]!; i > 0; i--) {
+    for (let i = u16(bytes, offset + 6 + 2 * section); i > 0; i--) {
       const start = cursor.at;
       const record = readRecord(cursor, SECTIONS[section]!);
       if (!record) return cursor.invalid();
@@ -61,7 +62,7 @@ export function parseDns(bytes: Uint8Array, offset: number, end: number): Parsed
         if (opt || section !== 2 || u8(bytes, start) !== 0 || !optionsFit(bytes, record)) return invalid("opt", start);
         opt = record;
       }
-      records.push(record);
+      records[recordsRead++] = record;
     }
   }
   if (cursor.at !== end) return invalid("trailing", cursor.at);
@@ -224,7 +225,7 @@ class Cursor {
       at = next;
     }
     this.at = behind < 0 ? at + 1 : behind;
-    const name = SCRATCH.toString("latin1", 0, length);
+    const name = nameText(SCRATCH, length);
     if (memo >= 0) {
       this.#memoTarget = memo;
       this.#memoName = name;

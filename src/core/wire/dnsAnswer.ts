@@ -36,35 +36,33 @@ export function resolveChain(message: DnsMessage): ResolvedChain {
   if (message.questions.length !== 1 || question?.class !== CLASS_IN) {
     return { name: "", addresses: [], offChain: learnable };
   }
-  const links = new Map<string, { target: string; ttl: number; unique: boolean }>();
+  // Most answers have no CNAME.
+  let links: Map<string, { target: string; ttl: number; unique: boolean }> | undefined;
   for (const { type, name, target, ttl } of learnable) {
     if (type !== DnsType.CNAME || target === undefined) continue;
+    links ??= new Map<string, { target: string; ttl: number; unique: boolean }>();
     const known = links.get(name);
     if (!known) links.set(name, { target, ttl, unique: true });
     else if (known.target !== target) known.unique = false;
     else known.ttl = Math.min(known.ttl, ttl);
   }
-  /** Name → its place in the chain and the least TTL on the way there. */
-  const reached = new Map<string, { depth: number; ttl: number }>();
-  const chain: string[] = [];
-  let name = question.name;
-  let ttl = Infinity;
-  for (;;) {
-    reached.set(name, { depth: chain.length, ttl });
-    chain.push(name);
-    const link = links.get(name);
-    if (!link?.unique || reached.has(link.target) || chain.length > MAX_LINKS) break;
-    ttl = Math.min(ttl, link.ttl);
-    name = link.target;
+  const chain = [question.name];
+  /** The least TTL on the way to each name of the chain. */
+  const ttls = [Infinity];
+  for (let at = 0; at < MAX_LINKS; at++) {
+    const link = links?.get(chain[at]!);
+    if (!link?.unique || chain.includes(link.target)) break;
+    chain.push(link.target);
+    ttls.push(Math.min(ttls[at]!, link.ttl));
   }
   const addresses: ResolvedAddress[] = [];
   const offChain: DnsRecord[] = [];
   for (const record of learnable) {
-    const place = reached.get(record.name);
-    if (record.address !== undefined && place) {
-      const least = Math.min(place.ttl, record.ttl);
-      addresses.push({ address: record.address, ttl: least, chain: chain.slice(0, place.depth + 1) });
-    } else if (record.type === DnsType.DNAME ? !chain.some((link) => isBelow(link, record.name)) : !place) {
+    const depth = chain.indexOf(record.name);
+    if (record.address !== undefined && depth >= 0) {
+      const least = Math.min(ttls[depth]!, record.ttl);
+      addresses.push({ address: record.address, ttl: least, chain: chain.slice(0, depth + 1) });
+    } else if (record.type === DnsType.DNAME ? !chain.some((link) => isBelow(link, record.name)) : depth < 0) {
       offChain.push(record);
     }
   }

@@ -2,6 +2,7 @@
  * The one normal form of a name: lower case, A-labels, no trailing dot, labels of 1 to 63 bytes, 253 characters at most.
  */
 import { domainToASCII } from "node:url";
+import { RecentStrings } from "../names/recentStrings.js";
 import { parseAddr } from "../net/address.js";
 import { done, invalid, type Parsed } from "./result.js";
 
@@ -94,6 +95,13 @@ export function appendLabel(
   return at;
 }
 
+/** The first `length` bytes, which are those of a name in normal form: as the same string as last time, where the name has come lately. */
+export function nameText(bytes: Buffer, length: number): string {
+  return RECENT.get(bytes, length);
+}
+
+const RECENT = new RecentStrings(1024);
+
 const DOT = 0x2e;
 const MAX_NAME = 253;
 
@@ -120,14 +128,16 @@ function fromText(bytes: Uint8Array, start: number, end: number, allowed: Uint8A
     const next = appendLabel(SCRATCH, length, bytes, from, to, allowed);
     if (typeof next === "string") return invalid(next, from);
     length = next;
-    if (to === end) return done(SCRATCH.toString("latin1", 0, length));
+    if (to === end) return done(nameText(SCRATCH, length));
     from = to + 1;
   }
 }
 
 /** The WHATWG URL standard's "ends in a number": what inet_aton, and so curl and browsers, would take for an address. */
 function isNumeric(name: string): boolean {
-  return /(^|\.)(\d+|0x[0-9a-f]*)$/.test(name);
+  // Few names have a digit there, and asking for it first saves the pattern.
+  const first = name.charCodeAt(name.lastIndexOf(".") + 1);
+  return first >= 0x30 && first <= 0x39 && /(^|\.)(\d+|0x[0-9a-f]*)$/.test(name);
 }
 
 /** undefined: has characters above 0xff. */

@@ -4,11 +4,14 @@
 import { invalid, type Parsed } from "./result.js";
 import type { TlsCode } from "./tls.js";
 
+/** The handshake message, from its header on, is `bytes` [start, end), as far as it has come: no view, since every packet of a beginning needs one. */
 export interface Gathered {
-  /** Handshake message from its header on, as far as it has come. */
-  readonly message: Uint8Array;
-  /** Length it will have, header included; Infinity while the header is incomplete. */
-  readonly declared: number;
+  /** The stream with one record, a copy of the pieces with more. */
+  readonly bytes: Uint8Array;
+  readonly start: number;
+  readonly end: number;
+  /** Where it will end in `bytes`; Infinity while its header is incomplete. */
+  readonly declaredEnd: number;
   /** Bytes of the stream it took; undefined while it is incomplete. */
   readonly length: number | undefined;
 }
@@ -17,7 +20,7 @@ export interface Gathered {
 export function gatherHello(stream: Uint8Array, maxBytes: number): Gathered | Parsed<never, TlsCode> {
   if (stream.length >= 3 && stream[0]! >= 0x80 && stream[2] === CLIENT_HELLO) return invalid("sslv2", 0);
   let pieces: Uint8Array[] | undefined;
-  let first: Uint8Array | undefined;
+  let records = 0;
   /** The header's four bytes, of which the first may stand in other records than the last: how many have come, and the last three as a number. */
   let headerBytes = 0;
   let headerLength = 0;
@@ -44,14 +47,13 @@ export function gatherHello(stream: Uint8Array, maxBytes: number): Gathered | Pa
     // Where the hello would end if this record held all the rest; with an incomplete header, at least one byte further on.
     if ((declared === Infinity ? at + come + 1 : at + missing) > maxBytes) return invalid("too-large", at);
     if (size > missing) return invalid("trailing-handshake", at);
-    const piece = stream.subarray(at, at + come);
-    if (first === undefined) first = piece;
-    else (pieces ??= [first]).push(piece);
+    if (++records > 1)
+      (pieces ??= [stream.subarray(RECORD_HEADER, RECORD_HEADER + have)]).push(stream.subarray(at, at + come));
     have += come;
     at += size;
-    if (have === declared) return { message: joined(first, pieces, have), declared, length: at };
+    if (have === declared) return gathered(stream, pieces, have, declared, at);
   }
-  return { message: joined(first, pieces, have), declared, length: undefined };
+  return gathered(stream, pieces, have, declared, undefined);
 }
 
 /**
@@ -76,9 +78,14 @@ const HANDSHAKE = 22;
 const CLIENT_HELLO = 1;
 const HANDSHAKE_HEADER = 4;
 
-/** A view of the stream with one record, a copy of its pieces with more. */
-function joined(first: Uint8Array | undefined, pieces: readonly Uint8Array[] | undefined, length: number): Uint8Array {
-  return pieces ? Buffer.concat(pieces, length) : (first ?? EMPTY);
+function gathered(
+  stream: Uint8Array,
+  pieces: readonly Uint8Array[] | undefined,
+  have: number,
+  declared: number,
+  length: number | undefined,
+): Gathered {
+  const start = pieces ? 0 : RECORD_HEADER;
+  const bytes = pieces ? Buffer.concat(pieces, have) : stream;
+  return { bytes, start, end: start + have, declaredEnd: start + declared, length };
 }
-
-const EMPTY = new Uint8Array(0);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { JudgedBytes, KEY_CHARS, type JudgedFlow } from "../../../src/core/flow/judgedBytes.js";
+import { JudgedBytes, type JudgedFlow } from "../../../src/core/flow/judgedBytes.js";
+import { KEY_CHARS } from "../../../src/core/flow/keyHash.js";
 import { Random } from "../wire/bytes.js";
 
 const hashSeed = Buffer.from("judged bytes");
