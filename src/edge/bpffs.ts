@@ -92,7 +92,12 @@ export function listPins(path: string): string[] {
   }
 }
 
-/** Remove a folder with all pins in it. What is attached by an unpinned link or referenced elsewhere lives on. */
+/** Remove an instance's folder with all pins in it; the folder above goes with its last. What is attached by an unpinned link or referenced elsewhere lives on. */
+export function removePins(path: string): void {
+  removePinDir(path);
+  removeEmptyDir(dirname(path));
+}
+
 export function removePinDir(path: string): void {
   for (const entry of listPins(path)) {
     const at = join(path, entry);

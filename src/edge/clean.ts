@@ -9,7 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Native } from "../native/types.js";
 import type { Attachment } from "./attachments.js";
 import { detachPinnedLinks, removeClsact } from "./attachments.js";
-import { listPins, removeEmptyDir, removePinDir } from "./bpffs.js";
+import { listPins, removePins } from "./bpffs.js";
 import { UsageError, errnoOf } from "./errors.js";
 import { listInstances, networkNamespace, readRecord, releaseInstance } from "./instances.js";
 import { Interfaces } from "./interfaces.js";
@@ -60,8 +60,7 @@ export async function cleanInstance(
     out.push(`${name}: removed iptables chains ${[...new Set(chains.map((chain) => chain.chain))].join(", ")}`);
   }
   if (existsSync(paths.pins)) {
-    removePinDir(paths.pins);
-    removeEmptyDir(join(paths.pins, ".."));
+    removePins(paths.pins);
     out.push(`${name}: removed ${paths.pins}`);
   }
   if (lock) {

@@ -18,7 +18,7 @@ import { NameHasher } from "../core/names/hash.js";
 import { Verdict } from "../core/abi.generated.js";
 import type { BatchHandler, Native, Queue, QueueOptions, RawSender } from "../native/types.js";
 import type { Attachment } from "./attachments.js";
-import { removeEmptyDir, removePinDir } from "./bpffs.js";
+import { removePins } from "./bpffs.js";
 import type { GovernedInterface } from "./clients.js";
 import { bootId, monotonicMs } from "./clock.js";
 import { Datapath } from "./datapath.js";
@@ -125,7 +125,7 @@ export class Gateway {
       () => queue.close(),
       () => sender.close(),
       () => datapath.close(),
-      () => removePins(plan.options.pinDir, claim),
+      () => removePins(claim.paths.pins),
       () => journal.close(),
       () => releaseInstance(claim.paths, claim.lock),
     ];
@@ -161,7 +161,7 @@ async function build(
   });
 
   const interfaces = new Map(governedInterfaces(plan.lan, spec.id).map((one) => [one.ifindex, one]));
-  if (!takesOver) undo.push(() => removePins(options.pinDir, claim));
+  if (!takesOver) undo.push(() => removePins(paths.pins));
   const datapath = Datapath.prepare(native, {
     instance: options.name,
     paths,
@@ -216,10 +216,10 @@ async function build(
   journal.commit();
 
   const { first, last } = options.queues;
-  const handler: BatchHandler = (count, meta, data) => runner.onBatch(0, count, meta, data);
+  const handler: BatchHandler = (count, meta, data) => runner.onBatch(count, meta, data);
   const queue = openQueue(native, { queue: first, failOpen: options.failMode === "open" }, handler);
   undo.push(() => queue.close());
-  runner.start([queue]);
+  runner.start(queue);
   undo.push(() => runner.stop());
   const workers = await QueueWorkers.start({
     queues: Array.from({ length: last - first }, (_, i) => first + 1 + i),
@@ -296,9 +296,4 @@ function openQueue(native: Native, options: QueueOptions, handler: BatchHandler)
     if (code !== "EBUSY" && code !== "EPERM") throw error;
     throw new UsageError(`--queue: queue ${options.queue} has just been taken by another process`);
   }
-}
-
-export function removePins(pinDir: string, claim: Pick<Claim, "paths">): void {
-  removePinDir(claim.paths.pins);
-  removeEmptyDir(pinDir);
 }

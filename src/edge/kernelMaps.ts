@@ -23,7 +23,7 @@ import type { Addr } from "../core/net/address.js";
 import type { BpfMap } from "../native/types.js";
 import { toNs } from "./clock.js";
 import { errnoOf } from "./errors.js";
-import { readMs, writeAddr16, writeLatin1 } from "./fields.js";
+import { memory, readMs, writeAddr16, writeLatin1 } from "./fields.js";
 
 /** The maps that change while the gateway runs; what every thread that judges needs of the kernel. */
 export const liveMapNames = ["names4", "names6", "bindings", "flows4", "flows6"] as const;
@@ -49,9 +49,9 @@ export class KernelMaps {
   readonly #hasher: NameHasher;
   readonly #name4 = Buffer.alloc(NAME4_KEY_SIZE);
   readonly #name6 = Buffer.alloc(NAME6_KEY_SIZE);
-  readonly #name = Buffer.alloc(NAME_SIZE);
+  readonly #name = memory(NAME_SIZE);
   readonly #bindingKey = Buffer.alloc(BINDING_KEY_SIZE);
-  readonly #binding = Buffer.alloc(BINDING_SIZE);
+  readonly #binding = memory(BINDING_SIZE);
   /** Entries that found no room. */
   full = 0;
 
@@ -67,7 +67,7 @@ export class KernelMaps {
     this.#put(
       this.#maps.bindings,
       bindingKey,
-      encodeBinding({ expiresNs, rule: command.rule, ports: command.ports }, this.#binding),
+      encodeBinding({ expiresNs, rule: command.rule, ports: command.ports }, this.#binding.bytes),
     );
     const value = encodeName(
       {
@@ -76,7 +76,7 @@ export class KernelMaps {
         ports: command.addressPorts,
         flags: command.shared ? NAME_SHARED : 0,
       },
-      this.#name,
+      this.#name.bytes,
     );
     this.#put(
       this.#namesMap(command.address),
@@ -95,22 +95,22 @@ export class KernelMaps {
 
   /** What the kernel knows of an address that a client learned; times in milliseconds of CLOCK_MONOTONIC. */
   nameGet(policy: number, client: string, address: Addr): LearnedInKernel | undefined {
-    const name = this.#name;
-    if (!this.#namesMap(address).read(this.#writeNameKey(policy, client, address), name)) return undefined;
+    const { bytes, words } = this.#name;
+    if (!this.#namesMap(address).read(this.#writeNameKey(policy, client, address), bytes)) return undefined;
     return {
-      expires: readMs(name, NameOffset.expiresNs),
-      rule: name.readUInt32LE(NameOffset.rule),
-      ports: name.readUInt32LE(NameOffset.ports),
+      expires: readMs(words, NameOffset.expiresNs / 4),
+      rule: words[NameOffset.rule / 4] as number,
+      ports: words[NameOffset.ports / 4] as number,
     };
   }
 
   bindingGet(policy: number, client: string, address: Addr, name: string): LearnedInKernel | undefined {
-    const binding = this.#binding;
-    if (!this.#maps.bindings.read(this.#writeBindingKey(policy, client, address, name), binding)) return undefined;
+    const { bytes, words } = this.#binding;
+    if (!this.#maps.bindings.read(this.#writeBindingKey(policy, client, address, name), bytes)) return undefined;
     return {
-      expires: readMs(binding, BindingOffset.expiresNs),
-      rule: binding.readUInt32LE(BindingOffset.rule),
-      ports: binding.readUInt32LE(BindingOffset.ports),
+      expires: readMs(words, BindingOffset.expiresNs / 4),
+      rule: words[BindingOffset.rule / 4] as number,
+      ports: words[BindingOffset.ports / 4] as number,
     };
   }
 

@@ -1,14 +1,15 @@
 /**
- * The log: pino, on stdout, asynchronous: the packet path never waits for a terminal or a pipe. What a slow reader leaves behind
- * beyond 4 MiB is dropped and counted. One line for each decision, at most `decisionsPerSecond`; the rest is counted and
- * summed up in one line a second. For people, a decision is written past pino and pino-pretty, which would make JSON of it and
- * read that again, on the thread that judges packets.
+ * The log: pino, on stdout, asynchronous (logOutput.ts): the packet path never waits for a terminal or a pipe. One line for each decision, at
+ * most `decisionsPerSecond`; the rest is counted and summed up in one line a second. Decisions are written some milliseconds later, together; all
+ * else at once, and after the decisions before it. For people, a decision is written past pino and pino-pretty, which would make JSON of it
+ * and read that again, on the thread that judges packets.
  */
 import pino from "pino";
 import pretty from "pino-pretty";
 import { reasonName } from "../core/abi.generated.js";
 import type { DecisionCommand } from "../core/engine/commands.js";
 import { formatAddr } from "../core/net/address.js";
+import { LogOutput } from "./logOutput.js";
 import type { LogFormat } from "./options.js";
 
 export interface LogOptions {
@@ -41,40 +42,31 @@ export interface Log {
   close(): void;
 }
 
-/** How long the end waits for a reader that doesn't read. */
-const closeMs = 500;
-const maxBuffered = 4 * 1024 * 1024;
-
 export function createLog(options: LogOptions): Log {
   const limit = options.decisionsPerSecond ?? 1000;
   let decisions = 0;
   let suppressed = 0;
-  let dropped = 0;
   let inSecond = 0;
   let suppressedInSecond = 0;
 
-  let closesAt = Infinity;
-  const destination = pino.destination({
-    dest: options.fd ?? 1,
-    sync: false,
-    minLength: 0,
-    maxLength: maxBuffered,
-    // A reader that doesn't read is waited for, but not for ever by a process that wants to end.
-    retryEAGAIN: () => Date.now() < closesAt,
-  });
-  destination.on("drop", () => dropped++);
-  // A reader that went away (EPIPE) must not end the gateway.
-  destination.on("error", () => dropped++);
+  const output = new LogOutput(options.fd ?? 1);
   const color = process.stdout.isTTY;
-  const stream = options.format === "pretty" ? pretty(prettyOptions(destination, color)) : destination;
+  const stream = options.format === "pretty" ? pretty(prettyOptions(output.direct, color)) : output;
   const logger = pino(
     { base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label) => ({ level: label }) } },
     stream,
   );
 
+  const say = (level: "info" | "warn" | "error", fields: object, message: string) => {
+    output.flush();
+    logger[level](fields, message);
+    output.flush();
+  };
+
   const second = setInterval(() => {
     if (suppressedInSecond > 0) {
-      logger.warn(
+      say(
+        "warn",
         { suppressed: suppressedInSecond },
         `${suppressedInSecond} more decisions in the last second are not shown`,
       );
@@ -85,9 +77,9 @@ export function createLog(options: LogOptions): Log {
   second.unref();
 
   return {
-    info: (fields, message) => logger.info(fields, message),
-    warn: (fields, message) => logger.warn(fields, message),
-    error: (fields, message) => logger.error(fields, message),
+    info: (fields, message) => say("info", fields, message),
+    warn: (fields, message) => say("warn", fields, message),
+    error: (fields, message) => say("error", fields, message),
     decision(decision) {
       decisions++;
       if (inSecond >= limit) {
@@ -98,23 +90,17 @@ export function createLog(options: LogOptions): Log {
       inSecond++;
       const fields = decisionFields(decision, options.ruleText);
       if (options.format === "json") logger.info(fields, "decision");
-      else destination.write(`[${clock(new Date())}]: ${decisionText(fields, color)}\n`);
+      else output.write(`[${clock(new Date())}]: ${decisionText(fields, color)}\n`);
     },
     beyond(count) {
       decisions += count;
       suppressed += count;
       suppressedInSecond += count;
     },
-    stats: () => ({ decisions, suppressed, dropped }),
+    stats: () => ({ decisions, suppressed, dropped: output.dropped }),
     close() {
       clearInterval(second);
-      closesAt = Date.now() + closeMs;
-      try {
-        destination.flushSync();
-      } catch {
-        // Not open any more, or nobody reads: there is nobody to tell.
-      }
-      destination.destroy();
+      output.close();
     },
   };
 }

@@ -67,9 +67,9 @@ function work(port: MessagePort, setup: WorkerSetup): void {
     reasons: new ReasonCounters(setup.reasons),
   });
   const queue = native.openQueue({ queue: setup.queue, failOpen: failMode === "open" }, (count, meta, data) =>
-    runner.onBatch(0, count, meta, data),
+    runner.onBatch(count, meta, data),
   );
-  runner.start([queue]);
+  runner.start(queue);
 
   port.on("message", (message: ToWorker) => {
     switch (message.type) {

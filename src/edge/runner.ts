@@ -1,25 +1,26 @@
 /**
- * Between the queues and the engine: turns what the kernel hands over into events, and carries out the engine's commands in order.
+ * Between a queue and the engine: turns what the kernel hands over into events, and carries out the engine's commands in order.
  *
  * The promise: **exactly one verdict for each packet**, whatever happens. A packet is either judged by the time `onBatch` returns,
- * or held by the engine and remembered here with its mark. An exception drops it (reason `internal`); a packet held for longer than
+ * or held by the engine and remembered with its mark (verdicts.ts). An exception drops it (reason `internal`); a packet held for longer than
  * `maxHoldMs` is dropped too; a second verdict for a packet is ignored and counted. With fail mode `open`, "drops" reads "lets pass".
+ * And no verdict leaves before the journal, the maps and the flows hold what it follows from.
  */
 import { Reason, Verdict } from "../core/abi.generated.js";
-import type { Command, DecisionCommand, LearnCommand, VerdictCommand } from "../core/engine/commands.js";
+import type { Command, DecisionCommand, LearnCommand } from "../core/engine/commands.js";
 import type { Event, PacketEvent, PacketId } from "../core/engine/events.js";
-import { META_STRIDE, Meta } from "../native/types.js";
-import type { Queue } from "../native/types.js";
+import { META_STRIDE, Meta, type Queue } from "../native/types.js";
+import { Alarm } from "./alarm.js";
 import type { GovernedInterface } from "./clients.js";
 import { monotonicMs } from "./clock.js";
 import { describe } from "./errors.js";
-import { kernelDecisionEvent, kernelId, packetEvent, packetId, queueIndex } from "./kernelEvents.js";
+import { kernelDecisionEvent, packetEvent } from "./kernelEvents.js";
 import { lookAheadPackets, type KernelFlows } from "./kernelFlows.js";
 import type { KernelMaps } from "./kernelMaps.js";
 import type { KernelQuestions } from "./kernelQuestions.js";
 import type { FailMode, MarkBits } from "./options.js";
-import type { ReasonCounts } from "./reasonCounters.js";
-import { ReasonCounters } from "./reasonCounters.js";
+import { ReasonCounters, type ReasonCounts } from "./reasonCounters.js";
+import { Verdicts } from "./verdicts.js";
 
 export interface EngineLike {
   handle(event: Event, now: number, out: Command[]): void;
@@ -59,67 +60,48 @@ export interface RunnerStats {
   readonly reasons: ReasonCounts;
 }
 
-interface Held {
-  readonly mark: number;
-  readonly since: number;
-}
-
 const sweepMs = 1000;
-/** Verdicts that wait at most: fewer than a queue takes before it sends them by itself, which must not be before what they follow from is written. */
-const maxUnsent = 512;
-/** setTimeout can't wait longer. */
-const maxTimerMs = 2 ** 31 - 1;
 
 export class Runner {
   readonly #options: RunnerOptions;
   readonly #now: () => number;
-  readonly #maxHoldMs: number;
-  readonly #failOpen: boolean;
-  #queues: readonly Queue[] = [];
-  readonly #held = new Map<PacketId, Held>();
-  #out: Command[] = [];
+  readonly #verdicts: Verdicts;
+  readonly #out: Command[] = [];
   /** Decisions that nobody has been told of yet: until the verdicts of their batch are on their way. */
   readonly #undisclosed: DecisionCommand[] = [];
-  #current = -1 as PacketId;
-  #currentMark = 0;
-  #currentJudged = true;
-  #unsent = 0;
-  #timer: NodeJS.Timeout | undefined;
-  #timerAt = Infinity;
+  readonly #alarm: Alarm;
   #sweeper: NodeJS.Timeout | undefined;
   #stopped = false;
   #packets = 0;
   #exceptions = 0;
-  #overdue = 0;
-  #duplicates = 0;
   #sendErrors = 0;
   readonly #reasons: ReasonCounters;
 
   constructor(options: RunnerOptions) {
     this.#options = options;
     this.#now = options.now ?? monotonicMs;
-    this.#maxHoldMs = options.maxHoldMs ?? 60_000;
-    this.#failOpen = options.failMode === "open";
     this.#reasons = options.reasons ?? new ReasonCounters();
+    const { mark, failMode, maxHoldMs = 60_000 } = options;
+    this.#verdicts = new Verdicts({ mark, failMode, maxHoldMs, reasons: this.#reasons, write: () => this.#write() });
+    this.#alarm = new Alarm(this.#now, () => this.inject([{ type: "tick" }]));
   }
 
-  /** `queues[i]` gives the verdicts for the packets of `onBatch(i, …)`. */
-  start(queues: readonly Queue[]): void {
-    this.#queues = queues;
+  /** `queue` gives the verdicts for the packets of `onBatch`. */
+  start(queue: Queue): void {
+    this.#verdicts.start(queue);
     this.#sweeper = setInterval(() => this.#sweep(), sweepMs);
     this.#sweeper.unref();
     this.#arm();
   }
 
-  /** The handler of one queue's batches. Never throws. */
-  onBatch(queue: number, count: number, meta: Uint32Array, data: Buffer): void {
+  /** The handler of the queue's batches. Never throws. */
+  onBatch(count: number, meta: Uint32Array, data: Buffer): void {
     const now = this.#now();
     for (let i = 0; i < count; i++) {
-      if (i % lookAheadPackets === 0 && count - i > 1) this.#lookAhead(i, count, meta, data);
-      const at = i * META_STRIDE;
-      this.#packets++;
-      this.#onPacket(queue, meta, at, data, now);
+      if (i % lookAheadPackets === 0 && count - i > 1) this.#lookAhead(i, count, meta, data, now);
+      this.#onPacket(meta, i * META_STRIDE, data, now);
     }
+    this.#packets += count;
     this.#flush();
     this.#arm();
   }
@@ -150,60 +132,45 @@ export class Runner {
     if (this.#stopped) return;
     this.#run({ type: "shutdown" });
     this.#stopped = true;
-    clearTimeout(this.#timer);
+    this.#alarm.clear();
     clearInterval(this.#sweeper);
-    for (const [id, held] of this.#held) {
-      this.#held.delete(id);
-      this.#abandon(id, held.mark, 0, Reason.INTERNAL);
-    }
+    this.#verdicts.abandonAllHeld();
     this.#flush();
   }
 
   stats(): RunnerStats {
     return {
       packets: this.#packets,
-      held: this.#held.size,
+      held: this.#verdicts.held,
       exceptions: this.#exceptions,
-      overdue: this.#overdue,
-      duplicateVerdicts: this.#duplicates,
+      overdue: this.#verdicts.overdue,
+      duplicateVerdicts: this.#verdicts.duplicates,
       sendErrors: this.#sendErrors,
       reasons: this.#reasons.counted(),
     };
   }
 
   /** What is cached for the next packets, in one system call; without it each is asked for by itself. */
-  #lookAhead(from: number, count: number, meta: Uint32Array, data: Buffer): void {
+  #lookAhead(from: number, count: number, meta: Uint32Array, data: Buffer, now: number): void {
     try {
-      this.#options.flows.lookAhead(
-        from,
-        Math.min(from + lookAheadPackets, count),
-        meta,
-        data,
-        this.#options.interfaces,
-      );
+      const to = Math.min(from + lookAheadPackets, count);
+      this.#options.flows.lookAhead(from, to, meta, data, this.#options.interfaces, now);
     } catch (error) {
       this.#fail("cached flows can't be read", error);
     }
   }
 
-  #onPacket(queue: number, meta: Uint32Array, at: number, data: Buffer, now: number): void {
-    const id = packetId(queue, meta[at + Meta.id] as number);
+  #onPacket(meta: Uint32Array, at: number, data: Buffer, now: number): void {
+    const id = meta[at + Meta.id] as PacketId;
     const mark = meta[at + Meta.mark] as number;
     const event = this.#stopped ? Reason.INTERNAL : this.#eventOf(id, meta, at, data, mark);
     if (typeof event === "number") {
-      this.#abandon(id, mark, meta[at + Meta.wireLength] as number, event);
+      this.#verdicts.abandon(id, mark, meta[at + Meta.wireLength] as number, event);
       return;
     }
-    this.#current = id;
-    this.#currentMark = mark;
-    this.#currentJudged = false;
-    const fine = this.#run(event, now);
-    // No verdict and no exception: the engine holds it. After an exception it may believe so too, but nobody can tell.
-    if (!this.#isJudged()) {
-      if (fine) this.#held.set(id, { mark, since: now });
-      else this.#abandon(id, mark, event.wireLength, Reason.INTERNAL);
-    }
-    this.#current = -1 as PacketId;
+    this.#verdicts.expect(id, mark);
+    if (this.#run(event, now)) this.#verdicts.holdExpected(now);
+    else this.#verdicts.abandonExpected(event.wireLength);
   }
 
   /**
@@ -219,11 +186,6 @@ export class Runner {
     const isInspect = (mark & this.#options.mark.mask) >>> this.#options.mark.shift === Verdict.INSPECT;
     if (event.policy === undefined) return event.hook === "forward" && isInspect ? Reason.NO_POLICY : event;
     return isInspect === (event.hook === "forward") ? event : { ...event, hook: "input" };
-  }
-
-  /** A call, so that the compiler doesn't believe the answer beyond `#run`. */
-  #isJudged(): boolean {
-    return this.#currentJudged;
   }
 
   /**
@@ -249,14 +211,15 @@ export class Runner {
         this.#fail(`the command ${command.type} failed`, error);
       }
     }
-    out.length = 0;
+    // Not `out.length = 0`, which is a call into the runtime and lets the memory go.
+    while (out.length > 0) out.pop();
     return fine;
   }
 
   #carryOut(command: Command, now: number): void {
     switch (command.type) {
       case "verdict":
-        this.#verdict(command);
+        this.#verdicts.judge(command);
         return;
       case "learn":
         this.#options.journal.append(command);
@@ -292,56 +255,11 @@ export class Runner {
     }
   }
 
-  #verdict(command: VerdictCommand): void {
-    let mark: number;
-    if (command.id === this.#current && !this.#currentJudged) {
-      this.#currentJudged = true;
-      mark = this.#currentMark;
-    } else {
-      const held = this.#held.get(command.id);
-      if (!held) {
-        this.#duplicates++;
-        return;
-      }
-      this.#held.delete(command.id);
-      mark = held.mark;
-    }
-    const newMark = command.mark === undefined ? undefined : this.#marked(mark, command.mark);
-    this.#give(command.id, command.action, newMark, command.bytes);
-  }
-
-  /** A queue sends what waits while it takes a verdict with bytes for which it has no room, or when it is full: what they follow from must be written. */
-  #give(id: PacketId, action: "accept" | "drop", mark?: number, bytes?: Uint8Array): void {
-    if (++this.#unsent >= maxUnsent) this.#send();
-    else if (bytes) this.#write();
-    this.#queueOf(id).verdict(kernelId(id), action, mark, bytes);
-  }
-
-  /** The verdict of a packet that nobody else can judge. */
-  #abandon(id: PacketId, mark: number, bytes: number, reason: number): void {
-    if (this.#failOpen) {
-      this.#reasons.count(Reason.ALLOW_FAIL_OPEN, bytes);
-      this.#give(id, "accept", this.#marked(mark, Verdict.ALLOW));
-    } else {
-      this.#reasons.count(reason, bytes);
-      this.#give(id, "drop");
-    }
-  }
-
-  #marked(mark: number, value: number): number {
-    return ((mark & ~this.#options.mark.mask) | (value << this.#options.mark.shift)) >>> 0;
-  }
-
-  #queueOf(id: PacketId): Queue {
-    const queue = this.#queues[queueIndex(id)];
-    if (!queue) throw new RangeError(`packet id ${id} is of no queue`);
-    return queue;
-  }
-
   /** Verdicts first: a line of the log takes longer than the judgement, and nobody waits for it. */
   #flush(): void {
-    this.#send();
+    this.#verdicts.send();
     const decisions = this.#undisclosed;
+    if (decisions.length === 0) return;
     for (let i = 0; i < decisions.length; i++) {
       try {
         this.#options.decided(decisions[i] as DecisionCommand);
@@ -350,12 +268,6 @@ export class Runner {
       }
     }
     decisions.length = 0;
-  }
-
-  #send(): void {
-    this.#unsent = 0;
-    this.#write();
-    for (const queue of this.#queues) queue.flush();
   }
 
   /** Before the verdicts: the journal knows what an answer taught before the client can act on it, and the kernel how a flow was judged. */
@@ -370,30 +282,11 @@ export class Runner {
   }
 
   #arm(): void {
-    const deadline = this.#stopped ? undefined : this.#options.engine.nextDeadline();
-    if (deadline === undefined || deadline >= this.#timerAt) return;
-    clearTimeout(this.#timer);
-    this.#timerAt = deadline;
-    const wait = Math.min(Math.max(Math.ceil(deadline - this.#now()), 1), maxTimerMs);
-    this.#timer = setTimeout(() => {
-      this.#timerAt = Infinity;
-      this.inject([{ type: "tick" }]);
-    }, wait);
-    this.#timer.unref();
+    if (!this.#stopped) this.#alarm.set(this.#options.engine.nextDeadline());
   }
 
   #sweep(): void {
-    const limit = this.#now() - this.#maxHoldMs;
-    let any = false;
-    // Insertion order is the order of time.
-    for (const [id, held] of this.#held) {
-      if (held.since > limit) break;
-      this.#held.delete(id);
-      this.#overdue++;
-      this.#abandon(id, held.mark, 0, Reason.INTERNAL);
-      any = true;
-    }
-    if (any) this.#flush();
+    if (this.#verdicts.abandonOverdue(this.#now())) this.#flush();
   }
 
   #fail(what: string, error: unknown): void {

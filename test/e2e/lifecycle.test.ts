@@ -193,6 +193,20 @@ describe("rules that go away close, they never open", () => {
     assert.equal(await gateway.stop(), 0, gateway.daemon.stderr);
     assert.doesNotMatch(await snapshot(s.lab.router, gateway.name), /L7EGG|l7egg|classify/);
   });
+
+  it("flushing iptables-legacy, which tells nobody", async () => {
+    const gateway = await Gateway.start(s.lab, { flags, env: { IPTABLES: "iptables-legacy" } });
+    assert.equal((await curl(s.lab.client, page, { family: 4 })).outcome, "ok");
+    await s.lab.router.must(["iptables-legacy", "-w", "-t", "mangle", "-F"]);
+    const undecided = await s.agent.call("tcp", { address: www.v4, port: 80, data: request, timeoutMs: 500 });
+    assert.notEqual(undecided.outcome, "reply");
+    const said = /somebody removed iptables rules of ours: IPv4: chain L7EGG-[^"]* is empty; (?![^"]*IPv6)/;
+    await until("the log to say it", () => said.test(gateway.daemon.stdout), 15_000);
+    assert.equal(await gateway.stop(), 0, gateway.daemon.stderr);
+    for (const program of ["iptables-legacy-save", "ip6tables-legacy-save"]) {
+      assert.doesNotMatch(await s.lab.router.must([program]), /L7EGG/, program);
+    }
+  });
 });
 
 describe("the program about a running gateway", () => {

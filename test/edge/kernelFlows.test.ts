@@ -138,7 +138,7 @@ describe("writes that wait", () => {
 });
 
 /** Packets of one batch, from interface 4 (policy 1) unless said otherwise, handed to `lookAhead`. */
-function lookAhead(packets: readonly Uint8Array[], ifindexIn = 4): void {
+function lookAhead(packets: readonly Uint8Array[], ifindexIn = 4, now = monotonicMs()): void {
   const data = Buffer.concat(packets);
   const meta = new Uint32Array(packets.length * META_STRIDE);
   let offset = 0;
@@ -148,7 +148,8 @@ function lookAhead(packets: readonly Uint8Array[], ifindexIn = 4): void {
     meta[i * META_STRIDE + Meta.length] = bytes.length;
     offset += bytes.length;
   });
-  flows.lookAhead(0, packets.length, meta, data, new Map([[4, { ifindex: 4, policy: 1, clientBy: 0, l3: false }]]));
+  const interfaces = new Map([[4, { ifindex: 4, policy: 1, clientBy: 0, l3: false }]]);
+  flows.lookAhead(0, packets.length, meta, data, interfaces, now);
 }
 const ends4 = { src: "10.0.0.1", dst: "192.0.2.1" };
 const ends6 = { src: "fd00::1", dst: "2001:db8::1" };
@@ -182,6 +183,28 @@ describe("reading ahead", () => {
     assert.equal(flows.get(keys[0]!)?.verdict, "pending", "what was written since is newer");
     flows.flush();
     assert.equal(flows.get(keys[1]!)?.verdict, "deny", "a flush forgets what was read ahead");
+  });
+
+  it("a flow has been idle for as long as it had when it was read", () => {
+    behindItsBack(four);
+    for (const [later, expected] of [
+      [4000, "deny"],
+      [6000, undefined],
+    ] as const) {
+      lookAhead([packet(ends4, four.sport)], 4, monotonicMs() + later);
+      assert.equal(flows.get(four)?.verdict, expected, String(later));
+    }
+  });
+
+  it("that fails gives no answer of an earlier time", () => {
+    const program = native.shareProgram(reader.fd);
+    flows = new KernelFlows(live, generation, program);
+    put({ ...four, sport: 1 });
+    lookAhead([packet(ends4, 1)]);
+    assert.equal(flows.get({ ...four, sport: 1 })?.verdict, "allow");
+    program.close();
+    assert.throws(() => lookAhead([packet(ends4, 2)]));
+    assert.equal(flows.get({ ...four, sport: 2 }), undefined);
   });
 
   it("as many as it takes at once; the next ones take their places", () => {

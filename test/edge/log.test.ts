@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { constants, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
@@ -99,6 +99,26 @@ test("a decision for people is one line", async () => {
   );
 });
 
+for (const format of ["json", "pretty"] as const) {
+  test(`${format}: decisions are written together, in order with all else; what is said about something else is written at once`, async () => {
+    const fd = openSync(path, "w");
+    const log = createLog({ format, ruleText, fd });
+    const lines = () => readFileSync(path, "utf8").trimEnd().split("\n");
+    const turn = () => new Promise((resolve) => setTimeout(resolve, 5));
+    log.decision({ ...decision, detail: "first" });
+    log.decision({ ...decision, detail: "second" });
+    log.warn({}, "third");
+    log.decision({ ...decision, detail: "fourth" });
+    while (lines().length < 3) await turn();
+    assert.equal(lines().length, 3, "the last decision waits for more");
+    while (lines().length < 4) await turn();
+    ["first", "second", "third", "fourth"].forEach((word, i) => assert.ok(lines()[i]?.includes(word), word));
+    log.decision({ ...decision, detail: "fifth" });
+    log.close();
+    assert.match(lines()[4] as string, /fifth/, "the end waits for nobody");
+  });
+}
+
 test("at most so many a second; the rest is one line that counts them", async () => {
   let stats: unknown;
   const lines = await written(
@@ -138,6 +158,23 @@ test("a reader that goes away costs lines, not the gateway", () => {
     encoding: "utf8",
   });
   assert.equal(out.status, 7, out.stderr);
+});
+
+test("decisions that a reader doesn't read are dropped by the line", () => {
+  spawnSync("mkfifo", [path]);
+  // Its own reader, which doesn't read.
+  const fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+  const log = createLog({ format: "pretty", ruleText, fd, decisionsPerSecond: 1e9 });
+  for (let i = 0; i < 8000; i++) log.decision({ ...decision, name: "x".repeat(900) });
+  // Some 17 lines are written together, and as many may still wait for more.
+  const { dropped } = log.stats();
+  const line =
+    16 +
+    "deny  2001:db8::5 ->  [2001:db8::1]:443/tcp  name-ip-mismatch  (--domain r1.2)  2 names in SNI\n".length +
+    900;
+  const fitting = Math.floor((4 * 1024 * 1024) / line);
+  assert.ok(Math.abs(8000 - fitting - dropped) < 40, `${dropped} of 8000, ${fitting} fit`);
+  log.close();
 });
 
 test("a reader that doesn't read holds up nothing: the rest is dropped beyond 4 MiB, and counted", async () => {

@@ -44,6 +44,8 @@ export interface GatewayOptions {
   readonly node?: readonly string[];
   /** Default "json"; "pretty" can't be asked for decisions. */
   readonly logFormat?: "json" | "pretty";
+  /** Added to the environment. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -107,7 +109,7 @@ export class Gateway {
     // Registered before the process, so that it runs after the process was killed.
     atExit(() => removeLeftovers(name));
     const command = [...argv, ...(options.flags ?? [])];
-    const daemon = options.ownView ? where.start(command) : where.startBare(command);
+    const daemon = options.ownView ? where.start(command, options) : where.startBare(command, options);
     const gateway = new Gateway(daemon, where, name, { ...options, name });
     await until(
       () => `the gateway: ${daemon.stdout}${daemon.stderr}`,
