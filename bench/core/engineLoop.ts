@@ -4,11 +4,12 @@
  */
 import { ClientBy, Reason } from "../../src/core/abi.generated.js";
 import type { Command } from "../../src/core/engine/commands.js";
+import type { PacketId } from "../../src/core/engine/events.js";
 import { Engine } from "../../src/core/engine/engine.js";
 import type { CachedFlow } from "../../src/core/engine/flowState.js";
 import { defaultLimits } from "../../src/core/engine/limits.js";
 import type { GovernedInterface } from "../../src/edge/clients.js";
-import { packetEvent, packetId } from "../../src/edge/kernelEvents.js";
+import { packetEvent } from "../../src/edge/kernelEvents.js";
 import { META_STRIDE, Meta } from "../../src/native/types.js";
 import { tcp, udp } from "../../test/packets.js";
 import { allowedName, client, dnsMessage, opensslHello, policyWith, resolver } from "./inputs.js";
@@ -90,7 +91,7 @@ export class EngineLoop {
   }
 
   #give(meta: Queued): void {
-    const event = packetEvent(packetId(0, ++this.#id & 0x7fff_ffff), meta, 0, memory, this.#interfaces);
+    const event = packetEvent((++this.#id & 0x7fff_ffff) as PacketId, meta, 0, memory, this.#interfaces);
     if (typeof event === "number") throw new Error(`packet not taken: reason ${event}`);
     this.engine.handle(event, this.#now, this.#out);
   }

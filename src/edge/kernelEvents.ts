@@ -5,19 +5,6 @@ import { Meta } from "../native/types.js";
 import type { GovernedInterface } from "./clients.js";
 import { clientOf } from "./clients.js";
 
-/** Kernel ids are 32 bits, queue indices small: together exact in a double. */
-export function packetId(queue: number, kernel: number): PacketId {
-  return (queue * 0x1_0000_0000 + kernel) as PacketId;
-}
-
-export function kernelId(id: PacketId): number {
-  return id % 0x1_0000_0000;
-}
-
-export function queueIndex(id: PacketId): number {
-  return Math.floor(id / 0x1_0000_0000);
-}
-
 /** NF_INET_LOCAL_IN, NF_INET_FORWARD, NF_INET_LOCAL_OUT (include/uapi/linux/netfilter.h). */
 const hooks: readonly (Hook | undefined)[] = [undefined, "input", "forward", "output"];
 const checksumNotReady = 1;

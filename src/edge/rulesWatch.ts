@@ -70,7 +70,7 @@ export class RulesWatch {
     else {
       this.#log.warn(
         { iptables: state },
-        `somebody removed iptables rules of ours: ${wrong}; to set them again, restart the gateway`,
+        `the iptables rules are not as they should be: ${wrong}; to set them again, restart the gateway`,
       );
     }
   }

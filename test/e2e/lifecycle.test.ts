@@ -184,7 +184,7 @@ describe("rules that go away close, they never open", () => {
     assert.equal((await s.agent.call("tcp", { address: cidr.inside4[0], port: 5432 })).outcome, "reply");
 
     const said = (text: string) => gateway.daemon.stdout.split(text).length - 1;
-    const removed = "somebody removed iptables rules of ours: ";
+    const removed = "the iptables rules are not as they should be: ";
     await until("the log to say it", () => said(removed) > 0, 15_000);
     assert.match(gateway.daemon.stdout, /rules of ours: IPv4: chain L7EGG-[^"]* is empty; [^"]*IPv6: chain L7EGG-/);
     for (const [tables, text] of saved) await s.lab.router.must([`${tables}-restore`, "-w"], { input: text });
@@ -200,7 +200,7 @@ describe("rules that go away close, they never open", () => {
     await s.lab.router.must(["iptables-legacy", "-w", "-t", "mangle", "-F"]);
     const undecided = await s.agent.call("tcp", { address: www.v4, port: 80, data: request, timeoutMs: 500 });
     assert.notEqual(undecided.outcome, "reply");
-    const said = /somebody removed iptables rules of ours: IPv4: chain L7EGG-[^"]* is empty; (?![^"]*IPv6)/;
+    const said = /the iptables rules are not as they should be: IPv4: chain L7EGG-[^"]* is empty; (?![^"]*IPv6)/;
     await until("the log to say it", () => said.test(gateway.daemon.stdout), 15_000);
     assert.equal(await gateway.stop(), 0, gateway.daemon.stderr);
     for (const program of ["iptables-legacy-save", "ip6tables-legacy-save"]) {

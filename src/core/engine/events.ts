@@ -18,7 +18,7 @@ export type ClientId = string & { readonly __brand: "ClientId" };
 /** One packet that waits in an NFQUEUE for its verdict. Exactly one verdict must be given for each `id`. */
 export interface PacketEvent {
   readonly type: "packet";
-  /** Handle that the edge uses to give the verdict: queue and kernel packet id. */
+  /** Handle that the edge uses to give the verdict: the kernel's id of the packet in its queue. */
   readonly id: PacketId;
   readonly hook: Hook;
   /** Interface it came in by; 0 for this box's own packets. */
