@@ -186,7 +186,7 @@ describe("rules that go away close, they never open", () => {
     const said = (text: string) => gateway.daemon.stdout.split(text).length - 1;
     const removed = "the iptables rules are not as they should be: ";
     await until("the log to say it", () => said(removed) > 0, 15_000);
-    assert.match(gateway.daemon.stdout, /rules of ours: IPv4: chain L7EGG-[^"]* is empty; [^"]*IPv6: chain L7EGG-/);
+    assert.match(gateway.daemon.stdout, /should be: IPv4: chain L7EGG-[^"]* is empty; [^"]*IPv6: chain L7EGG-/);
     for (const [tables, text] of saved) await s.lab.router.must([`${tables}-restore`, "-w"], { input: text });
     await until("the log to say that they are back", () => said("the iptables rules are complete again") > 0, 15_000);
     assert.equal(said(removed), 1, "once");
