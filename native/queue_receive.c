@@ -207,13 +207,17 @@ static int receive(struct queue *queue)
 	return got;
 }
 
-/* Until something more comes, for a moment: whatever is there then is for the next turn of the event loop, which is at once. */
-static void wait_for_more(struct queue *queue, uint64_t begin)
+/* Does something more come within a moment? */
+static bool more_comes(struct queue *queue)
 {
 	struct pollfd ready = { .fd = queue->fd, .events = POLLIN };
+	uint64_t begin = now();
 
-	while (now() - begin < NANOSECONDS_OF_WAITING && poll(&ready, 1, 0) == 0)
-		;
+	do {
+		if (poll(&ready, 1, 0) != 0)
+			return true;
+	} while (now() - begin < NANOSECONDS_OF_WAITING);
+	return false;
 }
 
 /* Let a batch grow before it is read. */
@@ -227,25 +231,28 @@ static void gather(struct queue *queue)
 	nanosleep(&moment, NULL);
 }
 
-void queue_receive(struct l7_poller *poller)
+static void take_turn(struct queue *queue)
 {
-	struct queue *queue = (struct queue *)poller;
-	uint64_t begin = now();
-	bool was_silent = begin - queue->last_turn > NANOSECONDS_OF_SILENCE;
-	uint64_t before = queue->packets;
+	uint64_t begin = now(), before = queue->packets;
 
-	if (!was_silent)
-		gather(queue);
-	for (int turn = 0; turn < BATCHES_A_TURN && queue->fd >= 0; turn++) {
+	for (int batches = 0; batches < BATCHES_A_TURN && queue->fd >= 0; batches++) {
 		int got = receive(queue);
 
 		if (got == 0 || (got > 0 && (uint32_t)got < queue->batch) || now() - begin > NANOSECONDS_A_TURN)
 			break;
 	}
-	if (queue->fd < 0)
-		return;
 	queue->sixteen_turns += (uint32_t)(queue->packets - before) - queue->sixteen_turns / 16;
+}
+
+void queue_receive(struct l7_poller *poller)
+{
+	struct queue *queue = (struct queue *)poller;
+	bool was_silent = now() - queue->last_turn > NANOSECONDS_OF_SILENCE;
+
+	if (!was_silent)
+		gather(queue);
+	take_turn(queue);
+	if (was_silent && queue->fd >= 0 && queue->held_start < queue->held_end && more_comes(queue))
+		take_turn(queue);
 	queue->last_turn = now();
-	if (was_silent && queue->held_start < queue->held_end)
-		wait_for_more(queue, queue->last_turn);
 }
