@@ -5,7 +5,7 @@
 import { u16 } from "./bytes.js";
 import { normalizeHostBytes, type NameCode } from "./dnsName.js";
 import { invalid, needMore, type Invalid, type NeedMore } from "./result.js";
-import type { ClientHello, TlsCode } from "./tls.js";
+import type { ClientHello, TlsCode } from "./clientHello.js";
 
 export const Extension = {
   SERVER_NAME: 0,

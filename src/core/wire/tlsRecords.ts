@@ -2,7 +2,7 @@
  * TLS records (RFC 8446 5.1): the layer that has to come off before a ClientHello can be read.
  */
 import { invalid, type Parsed } from "./result.js";
-import type { TlsCode } from "./tls.js";
+import type { TlsCode } from "./clientHello.js";
 
 /** The handshake message, from its header on, is `bytes` [start, end), as far as it has come: no view, since every packet of a beginning needs one. */
 export interface Gathered {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { parseClientHello, type TlsCode } from "../../../src/core/wire/tls.js";
+import type { TlsCode } from "../../../src/core/wire/clientHello.js";
+import { parseClientHello } from "../../../src/core/wire/tls.js";
 import { codeOf, fixture, hex, mutate, Random, u16be, valueOf } from "./bytes.js";
 import { alpn, ext, handshake, hello, hostName, inRecords, randomSize, record, sni, vec16, versions } from "./hello.js";
 
