@@ -7,32 +7,10 @@ import { formatAddr, type Addr } from "../net/address.js";
 import { formatCidr } from "./cidr.js";
 import type { CompiledPolicy } from "./compiledPolicy.js";
 import { connectToAddress, connectToName, type Answer, type LearnedState } from "./explainConnection.js";
+import type { LearnedName, LearnedView } from "./learnedView.js";
 import { formatRange, PROTO_TCP, PROTO_UDP, protocolName } from "./ports.js";
 import type { Question } from "./question.js";
 import type { Verify } from "./types.js";
-
-/** The engine's table of learned names, as far as `explain` needs it. */
-export interface LearnedView {
-  /** Milliseconds of CLOCK_MONOTONIC, the clock of `expires`. */
-  readonly now: number;
-  byAddress(address: Addr): Iterable<LearnedName>;
-  byName(name: string): Iterable<LearnedName>;
-  /** A client as people read it: its MAC, its address, "this box". */
-  clientText(client: string): string;
-}
-
-/** The shape of the engine's `LearnedEntry`. */
-export interface LearnedName {
-  readonly policy: number;
-  readonly client: string;
-  readonly name: string;
-  readonly address: Addr;
-  /** From the name asked for (first) to the owner of the address record (last). */
-  readonly chain: readonly string[];
-  readonly rule: number;
-  /** Milliseconds of CLOCK_MONOTONIC. */
-  readonly expires: number;
-}
 
 /** Plain data, ready for JSON. */
 export interface Explanation {

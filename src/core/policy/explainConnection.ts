@@ -4,7 +4,7 @@
 import { Reason } from "../abi.generated.js";
 import type { Addr } from "../net/address.js";
 import type { CompiledPolicy } from "./compiledPolicy.js";
-import type { LearnedName } from "./explain.js";
+import type { LearnedName } from "./learnedView.js";
 import { formatRange, PROTO_TCP } from "./ports.js";
 
 const DNS_PORT = 53;
