@@ -9,8 +9,9 @@ import type { IpPacket } from "../wire/ip.js";
 import type { Command } from "./commands.js";
 import type { ClientId } from "./events.js";
 import type { FlowLookup } from "./flowState.js";
+import { putFlow } from "./flowCommands.js";
 import type { LearnedNames } from "./learned.js";
-import { flowKey, IPPROTO_UDP, MARK_ALLOW, type ClientPacket, type Voice, type Why } from "./voice.js";
+import { IPPROTO_UDP, MARK_ALLOW, type ClientPacket, type Voice, type Why } from "./voice.js";
 
 export class AddressDecisions {
   readonly #learned: LearnedNames;
@@ -31,9 +32,7 @@ export class AddressDecisions {
     if (this.byCidr(packet, port, now, out)) return;
     const why = this.#addressWhy(policy, client, ip, port, isEcho, now);
     const verdict = why.reason === Reason.ALLOW_ADDRESS ? "allow" : "deny";
-    const rule = why.rule ?? 0;
-    const key = flowKey(packet);
-    out.push({ type: "flowPut", key, verdict, reason: why.reason, rule, flags: 0, judgedStart: 0, judgedEnd: 0 });
+    putFlow(packet, why, verdict, 0, 0, 0, out);
     if (verdict === "deny") return this.#voice.deny(packet, why, now, out);
     this.#voice.accept(packet.id, MARK_ALLOW, out);
     this.#voice.allowed(packet, why, out);
@@ -66,17 +65,7 @@ export class AddressDecisions {
   /** Protocols that no name ever allows: a CIDR rule may. */
   cidrOr(packet: ClientPacket, why: Why, now: number, out: Command[]): void {
     if (this.byCidr(packet, 0, now, out)) return;
-    const key = flowKey(packet);
-    out.push({
-      type: "flowPut",
-      key,
-      verdict: "deny",
-      reason: why.reason,
-      rule: 0,
-      flags: 0,
-      judgedStart: 0,
-      judgedEnd: 0,
-    });
+    putFlow(packet, why, "deny", 0, 0, 0, out);
     this.#voice.deny(packet, why, now, out);
   }
 

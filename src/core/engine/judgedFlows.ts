@@ -9,7 +9,7 @@ import { seqAdd, seqDiff } from "../flow/seq.js";
 import type { Command } from "./commands.js";
 import type { CachedFlow, TcpPacket } from "./flowState.js";
 import type { EngineLimits } from "./limits.js";
-import { putFlow, resetServer } from "./tcpCommands.js";
+import { putFlow, resetServer } from "./flowCommands.js";
 import { judgedFlags } from "./tcpWhy.js";
 import { MARK_ALLOW, type Voice } from "./voice.js";
 

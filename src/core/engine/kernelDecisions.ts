@@ -35,13 +35,13 @@ export function sayKernelDecision(
     return;
   }
   const ip = parsed.value;
-  const ports = headerPorts(event.bytes, ip);
+  const port = destinationPort(event.bytes, ip);
   const known = learned.latest(event.policy, event.client, ip.dst);
   // The commonest mistake of a first set-up: the clients ask somebody else.
   const detail =
-    event.reason === Reason.UNLEARNED && ports === DNS_PORT ? "not a trusted resolver (--resolver)" : undefined;
+    event.reason === Reason.UNLEARNED && port === DNS_PORT ? "not a trusted resolver (--resolver)" : undefined;
   const why = { reason: event.reason, rule: event.rule, name: event.name ?? known?.name, detail };
-  voice.inKernel(event.verdict, { policy: event.policy, ip, dport: ports }, why, out);
+  voice.inKernel(event.verdict, { policy: event.policy, ip, dport: port }, why, out);
   if (event.verdict === "allow" || !policy || ip.fragment === "later") return;
   const tcp = ip.proto === IPPROTO_TCP ? parseTcp(event.bytes, ip) : undefined;
   if (tcp && tcp.kind !== "done") return;
@@ -49,7 +49,7 @@ export function sayKernelDecision(
 }
 
 /** Destination port of a TCP or UDP header, 0 elsewhere. */
-function headerPorts(bytes: Uint8Array, ip: IpPacket): number {
+function destinationPort(bytes: Uint8Array, ip: IpPacket): number {
   if (ip.proto !== IPPROTO_TCP && ip.proto !== IPPROTO_UDP) return 0;
   if (ip.fragment === "later" || bytes.length < ip.payloadOffset + 4) return 0;
   return ((bytes[ip.payloadOffset + 2] as number) << 8) | (bytes[ip.payloadOffset + 3] as number);

@@ -22,7 +22,7 @@ export interface EngineLimits {
    */
   readonly judgedBytes: number;
   readonly judgedMs: number;
-  /** Names on the wire that came once under `verify sni`; full: the oldest goes, and counts as new when it comes again. */
+  /** Names on the wire that came once under `verify sni`, a power of two; full: an older one goes, and counts as new when it comes again. */
   readonly seenNames: number;
   /** Milliseconds for which a name that came on the wire is remembered, and bound once it has come twice. */
   readonly seenMs: number;

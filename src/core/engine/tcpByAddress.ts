@@ -6,7 +6,7 @@ import { TcpFlag } from "../wire/tcp.js";
 import type { Command } from "./commands.js";
 import type { CachedFlow, TcpPacket } from "./flowState.js";
 import type { LearnedEntry, LearnedNames } from "./learned.js";
-import { putFlow } from "./tcpCommands.js";
+import { putFlow } from "./flowCommands.js";
 import { byAddress, refuseAddress, refusePort } from "./tcpWhy.js";
 import { MARK_ALLOW, MARK_PENDING, type Voice, type Why } from "./voice.js";
 

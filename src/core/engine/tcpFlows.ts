@@ -6,8 +6,8 @@
  * decides nothing, and the packet that would complete it is still here.
  */
 import { Reason } from "../abi.generated.js";
+import { SeenBefore } from "../flow/seenBefore.js";
 import { seqAdd, seqDiff } from "../flow/seq.js";
-import { BoundedTable } from "../flow/table.js";
 import { TcpFlag } from "../wire/tcp.js";
 import type { Command } from "./commands.js";
 import { readFirstBytes } from "./firstBytes.js";
@@ -17,7 +17,7 @@ import type { LearnedNames } from "./learned.js";
 import type { EngineLimits } from "./limits.js";
 import { PendingFlows, type PendingFlow } from "./pendingFlows.js";
 import { TcpByAddress } from "./tcpByAddress.js";
-import { putFlow, resetServer } from "./tcpCommands.js";
+import { putFlow, resetServer } from "./flowCommands.js";
 import { byAddress, judgedFlags, mismatch, releasedFlags } from "./tcpWhy.js";
 import { flowId, flowIdOf, flowKey, IPPROTO_TCP, MARK_ALLOW, MARK_PENDING, type Voice, type Why } from "./voice.js";
 
@@ -38,8 +38,8 @@ export class TcpFlows {
   readonly #byAddress: TcpByAddress;
   readonly #pending: PendingFlows;
   readonly #judged: JudgedFlows;
-  /** Names on the wire that were allowed once (verify sni). */
-  readonly #seen: BoundedTable<string, true>;
+  /** Names on the wire that were allowed once (verify sni), with client and address. */
+  readonly #seen: SeenBefore;
   #held = 0;
   evicted = 0;
 
@@ -51,7 +51,7 @@ export class TcpFlows {
     this.#byAddress = new TcpByAddress(learned, voice);
     this.#pending = new PendingFlows(limits, hashSeed);
     this.#judged = new JudgedFlows(limits, voice, hashSeed);
-    this.#seen = new BoundedTable({ max: limits.seenNames, ttl: limits.seenMs, full: "evict-oldest" });
+    this.#seen = new SeenBefore({ max: limits.seenNames, ttl: limits.seenMs });
   }
 
   stats(): TcpStats {
@@ -198,13 +198,12 @@ export class TcpFlows {
 
   /**
    * Under `sni` no DNS answer binds names to addresses. A name that this client comes with for the second time is bound here, so that from the
-   * third time on the kernel confirms it by itself. Names that come once cost no write.
+   * third time on the kernel confirms it by itself. Names that come once cost no write. (One that is taken for known by mistake is bound the first time: it
+   * was allowed like the others.)
    */
   #bind(packet: TcpPacket, name: string, rule: number, ports: number, now: number, out: Command[]): void {
     const { policy, client, ip } = packet;
-    // The address before the name: its length follows from the family.
-    const key = String.fromCharCode(policy.id, ip.dst.length) + client + ip.dst + name;
-    if (!this.#seen.get(key, now)) return void this.#seen.set(key, true, now);
+    if (!this.#seen.test([String.fromCharCode(policy.id), client, ip.dst, name], now)) return;
     const expires = now + this.#limits.seenMs;
     this.#learned.learn({ policy: policy.id, client, address: ip.dst, name, chain: [name], rule, ports, expires }, out);
   }
@@ -277,7 +276,6 @@ export class TcpFlows {
       else this.#forget(flow, out);
     }
     this.#judged.expire(now);
-    this.#seen.expire(now);
   }
 
   nextDeadline(): number | undefined {

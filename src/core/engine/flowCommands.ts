@@ -1,13 +1,13 @@
-/** Commands about a TCP flow that are no verdict on a packet. */
+/** Commands about a flow that are no verdict on a packet. */
 import { tcpResetToServer } from "../wire/build.js";
 import { TcpFlag } from "../wire/tcp.js";
 import type { Command } from "./commands.js";
 import type { TcpPacket } from "./flowState.js";
-import { flowKey, type Why } from "./voice.js";
+import { flowKey, type ClientPacket, type Why } from "./voice.js";
 
 /** What the kernel shall do with this packet's flow from now on. */
 export function putFlow(
-  packet: TcpPacket,
+  packet: ClientPacket,
   why: Why,
   verdict: "pending" | "allow" | "deny",
   flags: number,
