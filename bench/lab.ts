@@ -53,7 +53,7 @@ const endpoint = {
   "net/ipv4/ip_local_port_range": "1024 65535",
   "net/ipv4/tcp_max_syn_backlog": 16384,
   "net/core/somaxconn": 16384,
-  // The kernel's table of connections is one for all namespaces: a minute of a dozen systems' closed ones would make everybody's new ones slow.
+  // The kernel's table of connections is one for all namespaces: a dozen systems' closed ones of a minute are a million entries in it.
   "net/ipv4/tcp_max_tw_buckets": 8192,
   // Neighbours answer at once, and nobody waits for router advertisements.
   "net/ipv6/conf/all/accept_ra": 0,
