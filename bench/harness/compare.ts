@@ -23,6 +23,8 @@ export interface Point {
   readonly measure: (station: Station, round: number) => Promise<Sample>;
   /** Run before the first round, unmeasured: what is compiled at run time, learned or allocated lazily. Default: one measurement. */
   readonly warmUp?: (station: Station) => Promise<unknown>;
+  /** Run before each measurement, unmeasured: what the other systems' turns let expire. Default: nothing. */
+  readonly leadIn?: (station: Station) => Promise<unknown>;
   readonly rounds?: number;
 }
 
@@ -55,9 +57,11 @@ export async function compare(context: Context, point: Point): Promise<Row[]> {
   const rounds = point.rounds ?? context.rounds;
   const outcomes = await interleave(order, rounds, async (system, round): Promise<Outcome> => {
     if (failed.has(system) || (round > 0 && performance.now() > context.deadline)) return undefined;
-    const before = busyUs();
+    const station = stations.get(system)!;
     try {
-      const sample = await measure(stations.get(system)!, round);
+      await point.leadIn?.(station);
+      const before = busyUs();
+      const sample = await measure(station, round);
       return { sample, cpuUs: busyUs() - before };
     } catch (error) {
       failed.set(system, firstLine(error));

@@ -18,7 +18,7 @@ export const firstByte: Scenario = {
     "One connection after the other with a pause between them: from connect() to the first byte of the answer; the figure is the median (p50). " +
     "What a system adds is its figure less that of plain forwarding.",
   needs: "network",
-  seconds: { full: 240, quick: 11 },
+  seconds: { full: 330, quick: 11 },
   measure: async (context) => {
     const rows: Row[] = [];
     for (const family of context.quick ? (["v4"] as const) : families) {

@@ -16,7 +16,7 @@ export const interference: Scenario = {
     "One allowed TLS connection sends a byte a millisecond and gets it back, alone and while 64 clients open allowed connections as fast as they " +
     "can. The figure is the round trip (p99); what was retransmitted or lost stands in the note.",
   needs: "network",
-  seconds: { full: 150, quick: 10 },
+  seconds: { full: 180, quick: 10 },
   measure: async (context) => [
     ...(context.quick ? [] : await beat(context, "alone", () => Promise.resolve())),
     ...(await beat(context, "beside 64 clients that connect", (station, ms) => crowd(station, ms))),

@@ -75,6 +75,38 @@ test("who isn't there, doesn't fit or fails says why; the others are measured", 
   );
 });
 
+test("the lead-in comes before each measurement, and one that fails ends the system's rounds", async () => {
+  const done: string[] = [];
+  const rows = await compare(
+    context(["plain", "other"]),
+    point(
+      async ({ system: { name } }, round) => {
+        done.push(`${name} ${round}`);
+        return { value: 1 };
+      },
+      {
+        leadIn: async ({ system: { name } }) => {
+          done.push(`${name} leads in`);
+          if (name === "other") throw new Error("no lead");
+        },
+      },
+    ),
+  );
+  const plain = done.filter((one) => one.startsWith("plain"));
+  assert.deepEqual(
+    plain,
+    [0, 1, 2].flatMap((round) => ["plain leads in", `plain ${round}`]),
+  );
+  assert.deepEqual(
+    done.filter((one) => one.startsWith("other")),
+    ["other leads in"],
+  );
+  assert.deepEqual(
+    rows.map(({ median, note }) => note ?? median),
+    [1, "no lead"],
+  );
+});
+
 test("past the deadline the first round is still measured, no other, and the note says so", async () => {
   const rows = await compare(
     context(["plain", "other"], 0),
