@@ -6,14 +6,16 @@ import { NameHasher } from "../../src/core/names/hash.js";
 import { parseAddr, type Addr } from "../../src/core/net/address.js";
 import type { Policy } from "../../src/core/policy/types.js";
 import { transportChecksumOk } from "../../src/core/wire/checksum.js";
-import { parseDns, resolveChain } from "../../src/core/wire/dns.js";
+import { AnswerChain, DnsReading, readDns } from "../../src/core/wire/dns.js";
 import { parseRequestHead } from "../../src/core/wire/http.js";
-import { parseIp } from "../../src/core/wire/ip.js";
+import { emptyIp, parseIp, readIp } from "../../src/core/wire/ip.js";
 import type { Parsed } from "../../src/core/wire/result.js";
-import { parseTcp } from "../../src/core/wire/tcp.js";
-import { parseClientHello } from "../../src/core/wire/tls.js";
+import { emptyTcp, readTcp } from "../../src/core/wire/tcp.js";
+import { readClientHello } from "../../src/core/wire/tls.js";
+import { emptyHello } from "../../src/core/wire/tlsExtensions.js";
 import { tcp } from "../../test/packets.js";
 import { dotted, manyCidrs } from "../cidrs.js";
+import { EdgeLoop } from "./edgeLoop.js";
 import { EngineLoop } from "./engineLoop.js";
 import { allowedName, client, client6, dnsMessage, manyNames, opensslHello, policyWith } from "./inputs.js";
 
@@ -61,7 +63,11 @@ export const parsers: readonly Operation[] = [
     what: "ClientHello of OpenSSL 3, one record",
     make: (): Times => {
       const bytes = opensslHello(allowedName);
-      return repeat(() => must(value(parseClientHello(bytes)).serverName === allowedName));
+      const hello = emptyHello();
+      return repeat(() => {
+        must(readClientHello(bytes, 0, bytes.length, bytes.length, hello) === undefined);
+        must(hello.serverName === allowedName);
+      });
     },
   },
   {
@@ -79,7 +85,13 @@ export const parsers: readonly Operation[] = [
     what: "DNS answer with two addresses, and its chain",
     make: (): Times => {
       const bytes = dnsMessage(allowedName, 7, [server, "198.51.100.8"]);
-      return repeat(() => must(resolveChain(value(parseDns(bytes, 0, bytes.length))).addresses.length === 2));
+      const message = new DnsReading();
+      const chain = new AnswerChain();
+      return repeat(() => {
+        must(readDns(bytes, 0, bytes.length, message) === undefined);
+        chain.follow(message);
+        for (const record of message.records) must(chain.depthOf(record) === 0);
+      });
     },
   },
   {
@@ -101,9 +113,10 @@ export const decisions: readonly Operation[] = [
     make: (): Times => {
       const policy = policyWith({ domain: manyNames(1_000) });
       const bytes = dnsMessage(allowedName, 7);
+      const message = new DnsReading();
       return repeat(() => {
-        const { name } = value(parseDns(bytes, 0, bytes.length)).questions[0]!;
-        must(policy.matchName(name) !== undefined);
+        must(readDns(bytes, 0, bytes.length, message) === undefined);
+        must(policy.matchName(message.questions[0]!.name) !== undefined);
       });
     },
   },
@@ -134,13 +147,36 @@ export const enginePaths: readonly Operation[] = [
     what: "new TLS connection: ClientHello in two packets",
     make: (): Times => new EngineLoop().connections(2),
   },
+  {
+    name: "engine-connection-sni",
+    what: "the same under --verify sni",
+    make: (): Times => new EngineLoop("sni").connections(2),
+  },
   { name: "engine-dns", what: "DNS query and answer, learned again", make: () => new EngineLoop().lookups() },
 ];
 
-export const operations: readonly Operation[] = [...parsers, ...decisions, ...enginePaths];
+/** The same from a queue's batch to its verdicts, with memory in the kernel's place. */
+export const edgePaths: readonly Operation[] = [
+  {
+    name: "edge-connection",
+    what: "new TLS connection, with all around the engine",
+    make: (): Times => new EdgeLoop().connections(1),
+  },
+  {
+    name: "edge-connection-split",
+    what: "the same with the ClientHello in two packets",
+    make: (): Times => new EdgeLoop().connections(2),
+  },
+];
+
+export const operations: readonly Operation[] = [...parsers, ...decisions, ...enginePaths, ...edgePaths];
 
 function headers(bytes: Uint8Array): Times {
-  return repeat(() => must(value(parseTcp(bytes, value(parseIp(bytes, bytes.length)))).dport === 443));
+  const [ip, tcp] = [emptyIp(), emptyTcp()];
+  return repeat(() => {
+    must(readIp(bytes, bytes.length, ip) === undefined && readTcp(bytes, ip, tcp) === undefined);
+    must(tcp.dport === 443);
+  });
 }
 
 /** Half of the questions are allowed, half are not; the strings are flat and hashed, as nobody's packet makes them: parsing is another operation. */

@@ -8,12 +8,18 @@ import { areAt, memory, writeLatin1, type Memory } from "./fields.js";
 /** Writes that wait for `flush`. */
 const room = 64;
 
+interface Writes {
+  readonly keys: Buffer;
+  readonly values: Buffer;
+}
+
 export class FlowTable {
   readonly #map: BpfMap;
   /** The values that wait. */
   readonly values = memory(room * FLOW_SIZE);
   readonly #keys: Memory;
   readonly #key: Memory;
+  readonly #firsts: Writes[] = [];
   #waiting = 0;
   #full = 0;
 
@@ -78,25 +84,34 @@ export class FlowTable {
     const count = this.#waiting;
     if (count === 0) return;
     this.#waiting = 0;
-    const keys = this.#keys.bytes;
-    const values = this.values.bytes;
-    const size = this.#key.bytes.length;
+    const first = this.#first(count);
+    if (count === 1) return this.#put(first);
     let stored = 0;
-    if (count > 1) {
-      try {
-        stored = this.#map.putBatch(keys.subarray(0, count * size), values.subarray(0, count * FLOW_SIZE), count);
-      } catch {
-        // One by one finds out which, and why.
-      }
+    try {
+      stored = this.#map.putBatch(first.keys, first.values, count);
+    } catch {
+      // One by one finds out which, and why.
     }
-    for (let i = stored; i < count; i++) {
-      this.#put(keys.subarray(i * size, (i + 1) * size), values.subarray(i * FLOW_SIZE, (i + 1) * FLOW_SIZE));
-    }
+    for (let i = stored; i < count; i++) this.#put(this.#slice(i, i + 1));
   }
 
-  #put(key: Buffer, value: Buffer): void {
+  /** The first `count` writes; made once for each number. */
+  #first(count: number): Writes {
+    return (this.#firsts[count] ??= this.#slice(0, count));
+  }
+
+  #slice(from: number, to: number): Writes {
+    const size = this.#key.bytes.length;
+    return {
+      keys: this.#keys.bytes.subarray(from * size, to * size),
+      values: this.values.bytes.subarray(from * FLOW_SIZE, to * FLOW_SIZE),
+    };
+  }
+
+  /** One write. */
+  #put({ keys, values }: Writes): void {
     try {
-      this.#map.put(key, value);
+      this.#map.put(keys, values);
     } catch (error) {
       // E2BIG: no entry left. ENOMEM: the kernel found no memory for it.
       const code = errnoOf(error);

@@ -18,6 +18,7 @@ import {
 } from "../core/abi.generated.js";
 import type { FlowKey, FlowPutCommand } from "../core/engine/commands.js";
 import type { CachedFlow } from "../core/engine/flowState.js";
+import type { Writable } from "../core/writable.js";
 import { META_STRIDE, Meta, type BpfMap, type BpfProgram } from "../native/types.js";
 import type { GovernedInterface } from "./clients.js";
 import { monotonicMs } from "./clock.js";
@@ -44,6 +45,18 @@ export class KernelFlows {
   readonly #ahead: FlowReads | undefined;
   /** When that was read. */
   #aheadAt = 0;
+  /** What `get` gives. */
+  readonly #cached: Writable<CachedFlow> = {
+    verdict: "deny",
+    reason: 0,
+    final: false,
+    opened: false,
+    released: false,
+    fast: false,
+    openedAt: 0,
+    judgedStart: 0,
+    judgedEnd: 0,
+  };
 
   /** `reader`: the program `read_flows`; without it every `get` is a system call. */
   constructor(maps: FlowMaps, generation: number, reader: BpfProgram | undefined) {
@@ -83,7 +96,7 @@ export class KernelFlows {
     this.#aheadAt = now;
   }
 
-  /** What is cached for a TCP flow, if eBPF would go by it. */
+  /** What is cached for a TCP flow, if eBPF would go by it. Valid until the next `get`. */
   get(key: FlowKey): CachedFlow | undefined {
     const table = this.#tableOf(key);
     const words = table.select(key);
@@ -136,16 +149,16 @@ export class KernelFlows {
     const limit = verdict === Verdict.DENY ? flowIdle.deny : flowIdle.tcp;
     const generation = words[(at + FlowOffset.generation) / 4];
     if (generation !== this.#generation || idleMs >= limit * 1000) return undefined;
-    return {
-      verdict: verdict === Verdict.ALLOW ? "allow" : verdict === Verdict.PENDING ? "pending" : "deny",
-      reason: bytes[at + FlowOffset.reason] as number,
-      final: (flags & FLOW_FINAL) !== 0,
-      opened: (flags & FLOW_OPENED) !== 0,
-      released: (flags & FLOW_RELEASED) !== 0,
-      fast: (flags & FLOW_FAST) !== 0,
-      openedAt: (words[(at + FlowOffset.openedS) / 4] as number) * 1000,
-      judgedStart: words[(at + FlowOffset.judgedStart) / 4] as number,
-      judgedEnd: words[(at + FlowOffset.judgedEnd) / 4] as number,
-    };
+    const cached = this.#cached;
+    cached.verdict = verdict === Verdict.ALLOW ? "allow" : verdict === Verdict.PENDING ? "pending" : "deny";
+    cached.reason = bytes[at + FlowOffset.reason] as number;
+    cached.final = (flags & FLOW_FINAL) !== 0;
+    cached.opened = (flags & FLOW_OPENED) !== 0;
+    cached.released = (flags & FLOW_RELEASED) !== 0;
+    cached.fast = (flags & FLOW_FAST) !== 0;
+    cached.openedAt = (words[(at + FlowOffset.openedS) / 4] as number) * 1000;
+    cached.judgedStart = words[(at + FlowOffset.judgedStart) / 4] as number;
+    cached.judgedEnd = words[(at + FlowOffset.judgedEnd) / 4] as number;
+    return cached;
   }
 }

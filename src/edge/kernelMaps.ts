@@ -20,6 +20,7 @@ import {
 import type { ForgetCommand, LearnCommand } from "../core/engine/commands.js";
 import type { NameHasher } from "../core/names/hash.js";
 import type { Addr } from "../core/net/address.js";
+import type { Writable } from "../core/writable.js";
 import type { BpfMap } from "../native/types.js";
 import { toNs } from "./clock.js";
 import { errnoOf } from "./errors.js";
@@ -52,6 +53,7 @@ export class KernelMaps {
   readonly #name = memory(NAME_SIZE);
   readonly #bindingKey = Buffer.alloc(BINDING_KEY_SIZE);
   readonly #binding = memory(BINDING_SIZE);
+  readonly #found: Writable<LearnedInKernel> = { expires: 0, rule: 0, ports: 0 };
   /** Entries that found no room. */
   full = 0;
 
@@ -93,25 +95,25 @@ export class KernelMaps {
     }
   }
 
-  /** What the kernel knows of an address that a client learned; times in milliseconds of CLOCK_MONOTONIC. */
+  /** What the kernel knows of an address that a client learned; times in milliseconds of CLOCK_MONOTONIC. Valid until the next question. */
   nameGet(policy: number, client: string, address: Addr): LearnedInKernel | undefined {
     const { bytes, words } = this.#name;
     if (!this.#namesMap(address).read(this.#writeNameKey(policy, client, address), bytes)) return undefined;
-    return {
-      expires: readMs(words, NameOffset.expiresNs / 4),
-      rule: words[NameOffset.rule / 4] as number,
-      ports: words[NameOffset.ports / 4] as number,
-    };
+    const found = this.#found;
+    found.expires = readMs(words, NameOffset.expiresNs / 4);
+    found.rule = words[NameOffset.rule / 4] as number;
+    found.ports = words[NameOffset.ports / 4] as number;
+    return found;
   }
 
   bindingGet(policy: number, client: string, address: Addr, name: string): LearnedInKernel | undefined {
     const { bytes, words } = this.#binding;
     if (!this.#maps.bindings.read(this.#writeBindingKey(policy, client, address, name), bytes)) return undefined;
-    return {
-      expires: readMs(words, BindingOffset.expiresNs / 4),
-      rule: words[BindingOffset.rule / 4] as number,
-      ports: words[BindingOffset.ports / 4] as number,
-    };
+    const found = this.#found;
+    found.expires = readMs(words, BindingOffset.expiresNs / 4);
+    found.rule = words[BindingOffset.rule / 4] as number;
+    found.ports = words[BindingOffset.ports / 4] as number;
+    return found;
   }
 
   #put(map: BpfMap, key: Buffer, value: Buffer): void {

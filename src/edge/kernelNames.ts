@@ -3,10 +3,11 @@
  * releases the answer that taught a client, so a worker never misses one. The names themselves are not there, only their hashes.
  */
 import { LEARN_AGAIN_MS } from "../core/abi.generated.js";
-import type { Command } from "../core/engine/commands.js";
+import type { CommandList } from "../core/engine/commandList.js";
 import type { ClientId } from "../core/engine/events.js";
 import type { LearnedEntry, LearnedNames } from "../core/engine/learned.js";
 import type { Addr } from "../core/net/address.js";
+import type { Writable } from "../core/writable.js";
 import type { KernelMaps, LearnedInKernel } from "./kernelMaps.js";
 
 /** Stands for the name that an address was learned for; the main thread puts the real one in its place. No name in normal form is empty. */
@@ -17,6 +18,17 @@ export class KernelNames implements LearnedNames {
   // The table is the main thread's.
   readonly size = 0;
   readonly evicted = 0;
+  /** What is found, each time. */
+  readonly #entry: Writable<LearnedEntry> = {
+    policy: 0,
+    client: "" as ClientId,
+    address: "" as Addr,
+    name: unknownName,
+    chain: [],
+    rule: 0,
+    ports: 0,
+    expires: 0,
+  };
 
   constructor(maps: Pick<KernelMaps, "nameGet" | "bindingGet">) {
     this.#maps = maps;
@@ -30,8 +42,22 @@ export class KernelNames implements LearnedNames {
     // The main thread forgets.
   }
 
+  /** By its time alone: rule and ports are the main thread's to compare. */
+  knows(
+    policy: number,
+    client: ClientId,
+    address: Addr,
+    name: string,
+    _rule: number,
+    _ports: number,
+    expires: number,
+  ): boolean {
+    const known = this.#maps.bindingGet(policy, client, address, name);
+    return known !== undefined && expires - known.expires < LEARN_AGAIN_MS;
+  }
+
   /** Says it; it is in the maps when the main thread has heard of it. */
-  learn(entry: LearnedEntry, out: Command[]): boolean {
+  learn(entry: LearnedEntry, out: CommandList): boolean {
     const known = this.#maps.bindingGet(entry.policy, entry.client, entry.address, entry.name);
     if (known && entry.expires - known.expires < LEARN_AGAIN_MS) return true;
     out.push({ type: "learn", ...entry, addressPorts: entry.ports, addressExpires: entry.expires, shared: false });
@@ -39,22 +65,29 @@ export class KernelNames implements LearnedNames {
   }
 
   binding(policy: number, client: ClientId, address: Addr, name: string): LearnedEntry | undefined {
-    return entryOf(this.#maps.bindingGet(policy, client, address, name), policy, client, address, name);
+    return this.#entryOf(this.#maps.bindingGet(policy, client, address, name), policy, client, address, name);
   }
 
   latest(policy: number, client: ClientId, address: Addr): LearnedEntry | undefined {
-    return entryOf(this.#maps.nameGet(policy, client, address), policy, client, address, unknownName);
+    return this.#entryOf(this.#maps.nameGet(policy, client, address), policy, client, address, unknownName);
   }
-}
 
-function entryOf(
-  found: LearnedInKernel | undefined,
-  policy: number,
-  client: ClientId,
-  address: Addr,
-  name: string,
-): LearnedEntry | undefined {
-  if (!found) return undefined;
-  const { expires, rule, ports } = found;
-  return { policy, client, address, name, chain: [], rule, ports, expires };
+  #entryOf(
+    found: LearnedInKernel | undefined,
+    policy: number,
+    client: ClientId,
+    address: Addr,
+    name: string,
+  ): LearnedEntry | undefined {
+    if (!found) return undefined;
+    const entry = this.#entry;
+    entry.policy = policy;
+    entry.client = client;
+    entry.address = address;
+    entry.name = name;
+    entry.rule = found.rule;
+    entry.ports = found.ports;
+    entry.expires = found.expires;
+    return entry;
+  }
 }

@@ -40,7 +40,7 @@ export class Outbox {
     this.#post = post;
   }
 
-  /** `by`: who asked, if the main thread must put in a name. */
+  /** Keeps a copy. `by`: who asked, if the main thread must put in a name. */
   decision(decision: DecisionCommand, by: ClientId | undefined): void {
     const second = Math.floor(Date.now() / 1000);
     if (second !== this.#second) {
@@ -49,15 +49,16 @@ export class Outbox {
     }
     if (this.#inSecond < outboxLimits.decisionsPerSecond) {
       this.#inSecond++;
-      this.#add("decisions", { decision, by });
+      this.#add("decisions", { decision: { ...decision }, by });
     } else {
       this.#next.beyond++;
       this.#beyondTimer ??= setTimeout(() => this.flush(), outboxLimits.waitBeyond);
     }
   }
 
+  /** Keeps a copy. */
   learned(command: LearnCommand): void {
-    this.#add("learned", command);
+    this.#add("learned", { ...command });
   }
 
   failure(message: string): void {

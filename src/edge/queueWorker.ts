@@ -6,7 +6,6 @@ import { parentPort, workerData } from "node:worker_threads";
 import type { MessagePort } from "node:worker_threads";
 import type { DecisionCommand } from "../core/engine/commands.js";
 import { Engine } from "../core/engine/engine.js";
-import type { ClientId, Event } from "../core/engine/events.js";
 import { NameHasher } from "../core/names/hash.js";
 import { Reason, Verdict } from "../core/abi.generated.js";
 import { compilePolicies } from "../core/policy/compile.js";
@@ -41,15 +40,8 @@ function work(port: MessagePort, setup: WorkerSetup): void {
   const outbox = new Outbox(post);
   const sender = native.openRawSender((Verdict.ALLOW << mark.shift) >>> 0);
   const interfaces = new Map(setup.interfaces.map((one) => [one.ifindex, one]));
-  let client: ClientId | undefined;
   const runner = new Runner({
-    engine: {
-      handle(event: Event, now, out) {
-        client = event.type === "packet" ? event.client : undefined;
-        engine.handle(event, now, out);
-      },
-      nextDeadline: () => engine.nextDeadline(),
-    },
+    engine,
     maps: {
       learn: (command) => outbox.learned(command),
       // It forgets nothing: the tables are the main thread's.
@@ -62,7 +54,7 @@ function work(port: MessagePort, setup: WorkerSetup): void {
     mark,
     failMode,
     send: (packet) => sender.send(packet),
-    decided: (decision) => outbox.decision(decision, lacksName(decision) ? client : undefined),
+    decided: (decision) => outbox.decision(decision, lacksName(decision) ? decision.by : undefined),
     failed: rateLimited((message) => outbox.failure(message)),
     reasons: new ReasonCounters(setup.reasons),
   });

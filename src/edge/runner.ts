@@ -7,6 +7,7 @@
  * And no verdict leaves before the journal, the maps and the flows hold what it follows from.
  */
 import { Reason, Verdict } from "../core/abi.generated.js";
+import { CommandList } from "../core/engine/commandList.js";
 import type { Command, DecisionCommand, LearnCommand } from "../core/engine/commands.js";
 import type { Event, PacketEvent, PacketId } from "../core/engine/events.js";
 import { META_STRIDE, Meta, type Queue } from "../native/types.js";
@@ -14,7 +15,7 @@ import { Alarm } from "./alarm.js";
 import type { GovernedInterface } from "./clients.js";
 import { monotonicMs } from "./clock.js";
 import { describe } from "./errors.js";
-import { kernelDecisionEvent, packetEvent } from "./kernelEvents.js";
+import { kernelDecisionEvent, PacketEvents } from "./kernelEvents.js";
 import { lookAheadPackets, type KernelFlows } from "./kernelFlows.js";
 import type { KernelMaps } from "./kernelMaps.js";
 import type { KernelQuestions } from "./kernelQuestions.js";
@@ -23,7 +24,7 @@ import { ReasonCounters, type ReasonCounts } from "./reasonCounters.js";
 import { Verdicts } from "./verdicts.js";
 
 export interface EngineLike {
-  handle(event: Event, now: number, out: Command[]): void;
+  handle(event: Event, now: number, out: CommandList): void;
   nextDeadline(): number | undefined;
 }
 
@@ -37,6 +38,7 @@ export interface RunnerOptions {
   readonly mark: MarkBits;
   readonly failMode: FailMode;
   readonly send: (packet: Uint8Array) => void;
+  /** The decision is valid only during the call. */
   readonly decided: (decision: DecisionCommand) => void;
   readonly failed: (message: string) => void;
   /** Default: counters of its own. */
@@ -66,9 +68,10 @@ export class Runner {
   readonly #options: RunnerOptions;
   readonly #now: () => number;
   readonly #verdicts: Verdicts;
-  readonly #out: Command[] = [];
-  /** Decisions that nobody has been told of yet: until the verdicts of their batch are on their way. */
-  readonly #undisclosed: DecisionCommand[] = [];
+  /** The commands of a batch, of which #carriedOut are; the decisions among them are told when the verdicts are on their way. */
+  readonly #out = new CommandList();
+  #carriedOut = 0;
+  readonly #events = new PacketEvents();
   readonly #alarm: Alarm;
   #sweeper: NodeJS.Timeout | undefined;
   #stopped = false;
@@ -163,7 +166,7 @@ export class Runner {
   #onPacket(meta: Uint32Array, at: number, data: Buffer, now: number): void {
     const id = meta[at + Meta.id] as PacketId;
     const mark = meta[at + Meta.mark] as number;
-    const event = this.#stopped ? Reason.INTERNAL : this.#eventOf(id, meta, at, data, mark);
+    const event = this.#stopped ? Reason.INTERNAL : this.#eventOf(meta, at, data, mark);
     if (typeof event === "number") {
       this.#verdicts.abandon(id, mark, meta[at + Meta.wireLength] as number, event);
       return;
@@ -180,12 +183,13 @@ export class Runner {
    * OUTPUT it is the other way round: the rules mark the DNS that goes elsewhere. INSPECT from an interface that nobody knows is of a LAN that
    * has just come back, and whose number is still news to us: it must not be taken for an answer on its way to a client.
    */
-  #eventOf(id: PacketId, meta: Uint32Array, at: number, data: Buffer, mark: number): PacketEvent | number {
-    const event = packetEvent(id, meta, at, data, this.#options.interfaces);
+  #eventOf(meta: Uint32Array, at: number, data: Buffer, mark: number): PacketEvent | number {
+    const event = this.#events.read(meta, at, data, this.#options.interfaces);
     if (typeof event === "number" || event.hook === "input") return event;
     const isInspect = (mark & this.#options.mark.mask) >>> this.#options.mark.shift === Verdict.INSPECT;
     if (event.policy === undefined) return event.hook === "forward" && isInspect ? Reason.NO_POLICY : event;
-    return isInspect === (event.hook === "forward") ? event : { ...event, hook: "input" };
+    if (isInspect !== (event.hook === "forward")) event.hook = "input";
+    return event;
   }
 
   /**
@@ -202,8 +206,8 @@ export class Runner {
       fine = false;
       this.#fail(`the engine failed at a ${event.type} event`, error);
     }
-    for (let i = 0; i < out.length; i++) {
-      const command = out[i] as Command;
+    for (; this.#carriedOut < out.length; this.#carriedOut++) {
+      const command = out.at(this.#carriedOut);
       try {
         this.#carryOut(command, now);
       } catch (error) {
@@ -211,8 +215,6 @@ export class Runner {
         this.#fail(`the command ${command.type} failed`, error);
       }
     }
-    // Not `out.length = 0`, which is a call into the runtime and lets the memory go.
-    while (out.length > 0) out.pop();
     return fine;
   }
 
@@ -247,7 +249,6 @@ export class Runner {
         return;
       case "decision":
         if (!command.inKernel) this.#reasons.count(command.reason, 0);
-        this.#undisclosed.push(command);
         return;
       case "count":
         this.#reasons.count(command.reason, command.bytes);
@@ -258,16 +259,18 @@ export class Runner {
   /** Verdicts first: a line of the log takes longer than the judgement, and nobody waits for it. */
   #flush(): void {
     this.#verdicts.send();
-    const decisions = this.#undisclosed;
-    if (decisions.length === 0) return;
-    for (let i = 0; i < decisions.length; i++) {
+    const out = this.#out;
+    for (let i = 0; i < out.length; i++) {
+      const command = out.at(i);
+      if (command.type !== "decision") continue;
       try {
-        this.#options.decided(decisions[i] as DecisionCommand);
+        this.#options.decided(command);
       } catch (error) {
         this.#fail("a decision could not be told", error);
       }
     }
-    decisions.length = 0;
+    out.clear();
+    this.#carriedOut = 0;
   }
 
   /** Before the verdicts: the journal knows what an answer taught before the client can act on it, and the kernel how a flow was judged. */

@@ -8,6 +8,7 @@ import { Reason, Verdict } from "../core/abi.generated.js";
 import type { VerdictCommand } from "../core/engine/commands.js";
 import type { PacketId } from "../core/engine/events.js";
 import type { Queue } from "../native/types.js";
+import { HeldMarks } from "./heldMarks.js";
 import type { FailMode, MarkBits } from "./options.js";
 import type { ReasonCounters } from "./reasonCounters.js";
 
@@ -21,11 +22,6 @@ export interface VerdictsOptions {
   readonly write: () => void;
 }
 
-interface Held {
-  readonly mark: number;
-  readonly since: number;
-}
-
 /** Verdicts that wait at most: fewer than a queue takes before it sends them by itself, which must not be before what they follow from is written. */
 const maxUnsent = 512;
 /** Kernel ids are unsigned. */
@@ -34,7 +30,7 @@ const nobody = -1 as PacketId;
 export class Verdicts {
   readonly #options: VerdictsOptions;
   #queue: Queue | undefined;
-  readonly #held = new Map<PacketId, Held>();
+  readonly #held = new HeldMarks();
   #expected = nobody;
   #expectedMark = 0;
   #unsent = 0;
@@ -74,7 +70,7 @@ export class Verdicts {
   /** The engine has answered, by `now`: if not about the expected packet, it holds it. */
   holdExpected(now: number): void {
     if (this.#expected === nobody) return;
-    this.#held.set(this.#expected, { mark: this.#expectedMark, since: now });
+    this.#held.set(this.#expected, this.#expectedMark, now);
     this.#expected = nobody;
   }
 
@@ -93,13 +89,11 @@ export class Verdicts {
       before = this.#expectedMark;
       this.#expected = nobody;
     } else {
-      const held = this.#held.get(id);
-      if (!held) {
+      before = this.#held.take(id);
+      if (before < 0) {
         this.#duplicates++;
         return;
       }
-      this.#held.delete(id);
-      before = held.mark;
     }
     this.#give(id, action, mark === undefined ? undefined : this.#marked(before, mark), bytes);
   }
@@ -117,19 +111,14 @@ export class Verdicts {
 
   /** What has been held for too long by `now` is abandoned. false: there was nothing. */
   abandonOverdue(now: number): boolean {
-    const latest = now - this.#options.maxHoldMs;
-    const before = this.#overdue;
-    // Insertion order is the order of time.
-    for (const [id, held] of this.#held) {
-      if (held.since > latest) break;
-      this.#overdue++;
-      this.#abandonHeld(id, held);
-    }
-    return this.#overdue > before;
+    const ids = this.#held.heldSince(now - this.#options.maxHoldMs);
+    this.#overdue += ids.length;
+    for (const id of ids) this.#abandonHeld(id);
+    return ids.length > 0;
   }
 
   abandonAllHeld(): void {
-    for (const [id, held] of this.#held) this.#abandonHeld(id, held);
+    for (const id of this.#held.heldSince(Infinity)) this.#abandonHeld(id);
   }
 
   /** What waits leaves, and before it what it follows from. */
@@ -139,9 +128,8 @@ export class Verdicts {
     this.#queue?.flush();
   }
 
-  #abandonHeld(id: PacketId, { mark }: Held): void {
-    this.#held.delete(id);
-    this.abandon(id, mark, 0, Reason.INTERNAL);
+  #abandonHeld(id: PacketId): void {
+    this.abandon(id, this.#held.take(id), 0, Reason.INTERNAL);
   }
 
   /** A queue sends what waits while it takes a verdict with bytes for which it has no room, or when it is full: what they follow from must be written. */

@@ -5,6 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
+import { CommandList } from "../../src/core/engine/commandList.js";
 import type { Command } from "../../src/core/engine/commands.js";
 import { Engine } from "../../src/core/engine/engine.js";
 import type { ClientId, PacketEvent, PacketId } from "../../src/core/engine/events.js";
@@ -71,7 +72,7 @@ class Judge {
 
   /** What the engine says of a packet from the LAN, or (`back`) to it. */
   judge(bytes: Uint8Array, now: number, back = false): Command[] {
-    const out: Command[] = [];
+    const out = new CommandList();
     const event: PacketEvent = {
       type: "packet",
       id: ++this.#id as PacketId,
@@ -86,7 +87,7 @@ class Judge {
       checksumPending: false,
     };
     this.#engine.handle(event, now, out);
-    return out;
+    return [...out];
   }
 }
 

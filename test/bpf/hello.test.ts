@@ -293,12 +293,12 @@ test("whatever a hello looks like, the kernel allows none that TypeScript would 
     withExtensions(hello, Buffer.concat([grease, alpn])),
     withExtensions(clientHello(["a.b.c.example"]), alpn),
   ];
-  for (const base of bases) assert.equal(readFirstBytes(base, defaultLimits.helloBytes).kind, "name");
+  for (const base of bases) assert.equal(readFirstBytes(base, 0, base.length, defaultLimits.helloBytes).kind, "name");
   let [allowed, climbed] = [0, 0];
   for (let round = 0; round < 6000; round++) {
     const base = bases[round % bases.length]!;
     const mutated = mutate(base, random);
-    const found = readFirstBytes(mutated, defaultLimits.helloBytes);
+    const found = readFirstBytes(mutated, 0, mutated.length, defaultLimits.helloBytes);
     // What a reader that takes less care could find there.
     const names = new Set([NAME, "a.b.c.example", ...(found.kind === "name" ? [found.name] : [])]);
     for (const run of mutated.toString("latin1").match(/[\w.-]{2,253}/g) ?? []) names.add(run.toLowerCase());

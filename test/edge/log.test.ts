@@ -25,6 +25,7 @@ const decision: DecisionCommand = {
   inKernel: false,
   policy: 1,
   rule: 2,
+  by: undefined,
   client: parseAddr("2001:db8::5"),
   address: parseAddr("2001:db8::1"),
   port: 443,

@@ -27,7 +27,7 @@ class Bench {
   readonly decisions: DecisionCommand[] = [];
   now = 1000;
   deadline: number | undefined = undefined;
-  answer: (event: Event, out: Command[]) => void = () => {};
+  answer: (event: Event, out: { push(...commands: Command[]): void }) => void = () => {};
   readonly runner: Runner;
   readonly queue: Queue;
 
@@ -47,7 +47,7 @@ class Bench {
       engine: {
         handle: (event, _now, out) => {
           this.events.push(event.type === "packet" ? { ...event, bytes: Buffer.from(event.bytes) } : event);
-          this.answer(event, out);
+          this.answer(event, { push: (...commands) => commands.forEach((command) => out.push(command)) });
         },
         nextDeadline: () => this.deadline,
       },
@@ -499,6 +499,7 @@ const decision: DecisionCommand = {
   inKernel: false,
   policy: 7,
   rule: 0,
+  by: undefined,
   client: undefined,
   address: undefined,
   port: undefined,
@@ -533,6 +534,30 @@ test("decisions are told when the verdicts of their batch are on their way; one 
   bench.answer = () => {};
   bench.runner.inject([{ type: "tick" }]);
   assert.equal(bench.trace.filter((one) => one.startsWith("decided")).length, 2, "once");
+});
+
+test("commands are objects that are used again: each decision of a batch is told as it was made, and so are those of the next", () => {
+  const told: string[] = [];
+  const bench = new Bench({
+    engine: {
+      handle: (event, _now, out) => {
+        if (event.type !== "packet") return;
+        const { id } = event;
+        out.verdict(id, id % 2 === 0 ? "accept" : "drop", id % 2 === 0 ? 3 : undefined, undefined);
+        out.decision(id % 2 === 0 ? "allow" : "deny", Reason.NAME_DENIED, false, 7, id).name = `${id}.io`;
+        if (id === 2) out.decision("deny", Reason.OVERLOAD, false, 7, 99);
+      },
+      nextDeadline: () => undefined,
+    },
+    decided: ({ verdict, rule, name }) => told.push(`${verdict} ${rule} ${name}`),
+  });
+  bench.packets({ id: 1 }, { id: 2 }, { id: 3 });
+  bench.packets({ id: 4 });
+  assert.deepEqual(told, ["deny 1 1.io", "allow 2 2.io", "deny 99 undefined", "deny 3 3.io", "allow 4 4.io"]);
+  assert.deepEqual(
+    bench.verdicts.map(({ id, action }) => `${id} ${action}`),
+    ["1 drop", "2 accept", "3 drop", "4 accept"],
+  );
 });
 
 test("a decision of user space is counted by reason, one of the kernel's is not counted twice", () => {

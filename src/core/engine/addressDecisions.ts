@@ -6,7 +6,7 @@ import { Reason } from "../abi.generated.js";
 import type { Policy } from "../policy/types.js";
 import { quotedPacket } from "../wire/icmp.js";
 import type { IpPacket } from "../wire/ip.js";
-import type { Command } from "./commands.js";
+import type { CommandList } from "./commandList.js";
 import type { ClientId } from "./events.js";
 import type { FlowLookup } from "./flowState.js";
 import { putFlow } from "./flowCommands.js";
@@ -25,7 +25,7 @@ export class AddressDecisions {
   }
 
   /** UDP and ICMP echo: no name is looked for in them, the learned address decides. */
-  byAddress(packet: ClientPacket, now: number, out: Command[]): void {
+  byAddress(packet: ClientPacket, now: number, out: CommandList): void {
     const { policy, client, ip, dport } = packet;
     const isEcho = ip.proto !== IPPROTO_UDP;
     const port = isEcho ? 0 : dport;
@@ -63,7 +63,7 @@ export class AddressDecisions {
   }
 
   /** Protocols that no name ever allows: a CIDR rule may. */
-  cidrOr(packet: ClientPacket, why: Why, now: number, out: Command[]): void {
+  cidrOr(packet: ClientPacket, why: Why, now: number, out: CommandList): void {
     if (this.byCidr(packet, 0, now, out)) return;
     putFlow(packet, why, "deny", 0, 0, 0, out);
     this.#voice.deny(packet, why, now, out);
@@ -73,10 +73,10 @@ export class AddressDecisions {
    * The CIDR rules' word, the same as the kernel's. It is asked here only for what the kernel could not read: packets that came in fragments.
    * true: a verdict was given.
    */
-  byCidr(packet: ClientPacket, port: number, now: number, out: Command[]): boolean {
+  byCidr(packet: ClientPacket, port: number, now: number, out: CommandList): boolean {
     const decision = packet.policy.decideAddress(packet.ip.dst, packet.ip.proto, port);
     if (decision.kind === "allow") {
-      out.push({ type: "count", reason: decision.reason, bytes: packet.bytes.length });
+      out.count(decision.reason, packet.bytes.length);
       this.#voice.accept(packet.id, MARK_ALLOW, out);
       return true;
     }

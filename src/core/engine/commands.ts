@@ -1,6 +1,6 @@
 /**
  * What to do: the engine's only output. The edge carries them out **in order**; that order is the guarantee that the kernel
- * maps hold an address before the answer that names it is released.
+ * maps hold an address before the answer that names it is released. A command is valid until its list is cleared (commandList.ts).
  */
 import type { Addr } from "../net/address.js";
 import type { AskedKey } from "./asked.js";
@@ -116,6 +116,9 @@ export interface DecisionCommand {
   readonly inKernel: boolean;
   readonly policy: number;
   readonly rule: number;
+  /** Who asked, of a packet that this engine judged. */
+  readonly by: ClientId | undefined;
+  /** The same one's address. */
   readonly client: Addr | undefined;
   readonly address: Addr | undefined;
   readonly port: number | undefined;

@@ -1,20 +1,19 @@
 /** DNS over UDP: queries filtered by name and remembered, answers matched and learned from before they are released. */
 import { Reason } from "../abi.generated.js";
-import { BoundedTable } from "../flow/table.js";
-import type { Addr } from "../net/address.js";
 import { udpReplyFor } from "../wire/build.js";
 import type { IpPacket } from "../wire/ip.js";
 import { parseQuestion } from "../wire/dns.js";
 import { DnsType } from "../wire/dnsMessage.js";
-import { parseUdp, type UdpDatagram } from "../wire/udp.js";
+import { emptyUdp, readUdp, type UdpDatagram } from "../wire/udp.js";
 import type { Policy } from "../policy/types.js";
 import type { AskedKey, AskedLookup } from "./asked.js";
-import type { Command } from "./commands.js";
+import type { CommandList } from "./commandList.js";
 import { denialFor, judgeAnswer, judgeQuery, type Query } from "./dnsMessages.js";
 import type { PacketEvent } from "./events.js";
 import type { LearnedNames } from "./learned.js";
 import type { EngineLimits } from "./limits.js";
-import { MARK_ALLOW, type ClientPacket, type Voice } from "./voice.js";
+import { Queries } from "./queries.js";
+import { DNS_PORT, MARK_ALLOW, type ClientPacket, type Voice } from "./voice.js";
 
 const DNS_HEADER = 12;
 
@@ -24,8 +23,10 @@ export class DnsDatagrams {
   readonly #voice: Voice;
   readonly #policies: ReadonlyMap<number, Policy>;
   readonly #lookupAsked: AskedLookup;
-  readonly #queries: BoundedTable<string, Query>;
+  readonly #queries: Queries;
   answersToKernel = 0;
+  /** Of the answer at hand. */
+  readonly #udp = emptyUdp();
 
   constructor(
     limits: EngineLimits,
@@ -33,13 +34,14 @@ export class DnsDatagrams {
     voice: Voice,
     policies: ReadonlyMap<number, Policy>,
     lookupAsked: AskedLookup,
+    hashSeed: Uint8Array,
   ) {
     this.#policies = policies;
     this.#lookupAsked = lookupAsked;
     this.#limits = limits;
     this.#learned = learned;
     this.#voice = voice;
-    this.#queries = new BoundedTable({ max: limits.queries, ttl: limits.queryMs, full: "evict-oldest" });
+    this.#queries = new Queries(limits, hashSeed);
   }
 
   get outstanding(): number {
@@ -47,7 +49,7 @@ export class DnsDatagrams {
   }
 
   /** A client's datagram to port 53 of a trusted resolver. `forwarded`: from a LAN, and it leaves by eface. */
-  query(packet: ClientPacket, udp: UdpDatagram, forwarded: boolean, now: number, out: Command[]): void {
+  query(packet: ClientPacket, udp: UdpDatagram, forwarded: boolean, now: number, out: CommandList): void {
     const { ip, bytes, policy, client } = packet;
     const judgement = judgeQuery(policy, bytes, udp.payloadOffset, udp.payloadEnd);
     if (judgement.kind === "deny") {
@@ -58,39 +60,35 @@ export class DnsDatagrams {
       return;
     }
     const { message, name, rule, ports } = judgement;
-    const query: Query = {
-      policy,
-      client,
-      source: ip.src,
-      resolver: ip.dst,
-      ifindex: packet.ifindexOut,
-      forwarded,
-      id: message.id,
-      name,
-      type: message.questions[0]?.type ?? 0,
-      rule,
-      ports,
-      questionBytes: message.questionBytes,
-    };
-    this.#queries.set(queryKey(ip.src, udp.sport, ip.dst, message.id), query, now);
-    out.push({ type: "count", reason: Reason.ALLOW_QUERY, bytes: bytes.length });
+    const query = this.#queries.ask(ip.src, udp.sport, ip.dst, message.id, now);
+    query.policy = policy;
+    query.client = client;
+    query.ifindex = packet.ifindexOut;
+    query.forwarded = forwarded;
+    query.name = name;
+    query.type = message.questions[0]?.type ?? 0;
+    query.rule = rule;
+    query.ports = ports;
+    query.setQuestion(message);
+    out.count(Reason.ALLOW_QUERY, bytes.length);
     this.#voice.accept(packet.id, packet.toThisBox ? undefined : MARK_ALLOW, out);
   }
 
   /** A datagram from port 53 on its way to a client. `trusted`: it comes from a trusted resolver of some policy. */
-  answer(event: PacketEvent, ip: IpPacket, trusted: boolean, now: number, out: Command[]): void {
+  answer(event: PacketEvent, ip: IpPacket, trusted: boolean, now: number, out: CommandList): void {
     // What an ordinary flow brings back is not ours to judge, and teaches nothing.
     if (!trusted) return this.#voice.accept(event.id, undefined, out);
-    const parsed = parseUdp(event.bytes, ip);
-    if (parsed.kind !== "done") return this.#voice.discard(event.id, Reason.DNS_MALFORMED, event.bytes.length, out);
-    const udp = parsed.value;
+    const udp = this.#udp;
+    if (readUdp(event.bytes, ip, udp)) {
+      return this.#voice.discard(event.id, Reason.DNS_MALFORMED, event.bytes.length, out);
+    }
     const { payloadOffset, payloadEnd } = udp;
     if (payloadEnd - payloadOffset < 2) {
       return this.#voice.discard(event.id, Reason.DNS_MALFORMED, event.bytes.length, out);
     }
     const id = ((event.bytes[payloadOffset] as number) << 8) | (event.bytes[payloadOffset + 1] as number);
-    const key = queryKey(ip.dst, udp.dport, ip.src, id);
-    let query = this.#queries.get(key, now);
+    const known = this.#queries.get(ip.dst, udp.dport, ip.src, id, now);
+    let query: Query | undefined = known;
     let asked: AskedKey | undefined;
     if (event.hook === "forward" && !(query && isAnswerTo(query, event, payloadOffset, payloadEnd))) {
       // An old question of the same id may still stand here, while eBPF has let the one that is answered pass.
@@ -112,26 +110,18 @@ export class DnsDatagrams {
     if (asked) {
       this.answersToKernel++;
       out.push({ type: "answered", key: asked });
-    } else {
-      this.#queries.delete(key);
     }
     this.#voice.accept(event.id, undefined, out);
     answerDecision("allow", query, ip.proto, judged.why, out);
     if (judged.repeated && query.forwarded && (query.type === DnsType.A || query.type === DnsType.AAAA)) {
-      const { policy, client, resolver, name, type: questionType, rule, ports } = query;
-      const expires = now + this.#limits.questionMs;
-      out.push({
-        type: "allowQuestion",
-        policy: policy.id,
-        client,
-        resolver,
-        name,
-        questionType,
-        rule,
-        ports,
-        expires,
-      });
+      const command = out.allowQuestion(query.policy.id, query.client, query.resolver);
+      command.name = query.name;
+      command.questionType = query.type;
+      command.rule = query.rule;
+      command.ports = query.ports;
+      command.expires = now + this.#limits.questionMs;
     }
+    if (known && !asked) this.#queries.end(known);
   }
 
   expire(now: number): void {
@@ -169,22 +159,16 @@ export function answerDecision(
   query: Query,
   proto: number,
   why: { reason: number; name?: string | undefined; detail?: string | undefined },
-  out: Command[],
+  out: CommandList,
 ): void {
-  out.push({
-    type: "decision",
-    verdict,
-    reason: why.reason,
-    inKernel: false,
-    policy: query.policy.id,
-    rule: query.rule,
-    client: query.source,
-    address: query.resolver,
-    port: 53,
-    proto,
-    name: why.name,
-    detail: why.detail,
-  });
+  const command = out.decision(verdict, why.reason, false, query.policy.id, query.rule);
+  command.by = query.client;
+  command.client = query.source;
+  command.address = query.resolver;
+  command.port = DNS_PORT;
+  command.proto = proto;
+  command.name = why.name;
+  command.detail = why.detail;
 }
 
 /** Same interface, same question, byte for byte; `judgeAnswer` looks at the rest. */
@@ -193,9 +177,4 @@ function isAnswerTo({ ifindex, questionBytes }: Query, event: PacketEvent, offse
   if (ifindex !== event.ifindexIn || at + questionBytes.length > end) return false;
   for (let i = 0; i < questionBytes.length; i++) if (event.bytes[at + i] !== questionBytes[i]) return false;
   return true;
-}
-
-/** RFC 5452 section 9.1: an answer must match addresses, ports and id; the question is compared by `judgeAnswer`. */
-function queryKey(client: Addr, port: number, resolver: Addr, id: number): string {
-  return String.fromCharCode(port, id) + client + resolver;
 }

@@ -4,8 +4,8 @@
 import { Reason } from "../abi.generated.js";
 import type { Addr } from "../net/address.js";
 import type { Policy } from "../policy/types.js";
-import { buildDnsDenial, parseDns, resolveChain, type DnsMessage } from "../wire/dns.js";
-import type { Command } from "./commands.js";
+import { AnswerChain, buildDnsDenial, DnsReading, isLearnable, readDns, type DnsMessage } from "../wire/dns.js";
+import type { CommandList } from "./commandList.js";
 import type { ClientId } from "./events.js";
 import type { LearnedNames } from "./learned.js";
 import type { EngineLimits } from "./limits.js";
@@ -18,6 +18,10 @@ const RCODE_REFUSED = 5;
 const RCODE_NXDOMAIN = 3;
 /** RFC 8914 section 4.18: "Prohibited": this client may not ask. */
 const EDE_PROHIBITED = 18;
+
+/** Filled and read for one message after the other. */
+const MESSAGE = new DnsReading();
+const CHAIN = new AnswerChain();
 
 /** An allowed question that waits for its answer. */
 export interface Query {
@@ -45,21 +49,24 @@ export interface Query {
 export type QueryJudgement =
   | {
       readonly kind: "allow";
-      readonly message: DnsMessage;
+      readonly message: DnsReading;
       readonly name: string;
       readonly rule: number;
       readonly ports: number;
     }
   | { readonly kind: "deny"; readonly why: Why; readonly message: DnsMessage | undefined };
 
-/** May `policy`'s clients send this message to a trusted resolver? One plain question for an allowed name, nothing else. */
+/**
+ * May `policy`'s clients send this message to a trusted resolver? One plain question for an allowed name, nothing else. The message is valid until the next
+ * one is judged.
+ */
 export function judgeQuery(policy: Policy, bytes: Uint8Array, offset: number, end: number): QueryJudgement {
-  const parsed = parseDns(bytes, offset, end);
-  if (parsed.kind !== "done") {
-    const detail = parsed.kind === "invalid" ? `${parsed.code} at byte ${parsed.offset}` : "message is cut short";
+  const message = MESSAGE;
+  const invalid = readDns(bytes, offset, end, message);
+  if (invalid) {
+    const detail = `${invalid.code} at byte ${invalid.offset}`;
     return { kind: "deny", why: { reason: Reason.DNS_MALFORMED, detail }, message: undefined };
   }
-  const message = parsed.value;
   const question = message.questions[0];
   const odd = oddQuery(message);
   if (odd !== undefined || !question) {
@@ -94,14 +101,14 @@ export function judgeAnswer(
   learned: LearnedNames,
   limits: EngineLimits,
   now: number,
-  out: Command[],
+  out: CommandList,
 ): AnswerJudgement {
-  const parsed = parseDns(bytes, offset, end);
-  if (parsed.kind !== "done") {
-    const detail = parsed.kind === "invalid" ? `${parsed.code} at byte ${parsed.offset}` : "message is cut short";
+  const message = MESSAGE;
+  const invalid = readDns(bytes, offset, end, message);
+  if (invalid) {
+    const detail = `${invalid.code} at byte ${invalid.offset}`;
     return { kind: "drop", why: { reason: Reason.DNS_MALFORMED, name: query.name, detail } };
   }
-  const message = parsed.value;
   if (!answers(message, query)) {
     return {
       kind: "drop",
@@ -113,38 +120,45 @@ export function judgeAnswer(
     const why = { reason: Reason.ALLOW_ANSWER, name: query.name, detail: emptyDetail(message) };
     return { kind: "release", why, repeated: false };
   }
-  const chain = resolveChain(message);
+  const chain = CHAIN;
+  chain.follow(message);
   let taught = 0;
   let rebinds = 0;
   let known = 0;
-  for (const { address, ttl, chain: names } of chain.addresses) {
+  let offChain = 0;
+  let isFull = false;
+  for (const record of message.records) {
+    if (!isLearnable(record)) continue;
+    const { address } = record;
+    const depth = chain.depthOf(record);
+    if (address === undefined || depth < 0) {
+      if (chain.isOff(record, depth)) offChain++;
+      continue;
+    }
+    if (isFull) continue;
     if (taught >= limits.addressesPerAnswer) {
-      out.push({ type: "count", reason: Reason.OVERLOAD, bytes: 0 });
-      break;
+      isFull = true;
+      out.count(Reason.OVERLOAD, 0);
+      continue;
     }
     if (isSpecialAddress(address) && query.policy.decideAddress(address, 0, 0).kind !== "allow") {
       rebinds++;
-      out.push({ type: "count", reason: Reason.DNS_REBIND, bytes: 0 });
+      out.count(Reason.DNS_REBIND, 0);
       continue;
     }
     taught++;
-    const isKnown = learned.learn(
-      {
-        policy: query.policy.id,
-        client: query.client,
-        address,
-        name: query.name,
-        chain: names,
-        rule: query.rule,
-        ports: query.ports,
-        expires: now + Math.min(ttl * 1000, limits.maxTtlMs) + limits.ttlGraceMs,
-      },
-      out,
-    );
-    if (isKnown) known++;
+    const { client, name, rule, ports } = query;
+    const policy = query.policy.id;
+    const expires = now + Math.min(chain.ttlOf(record, depth) * 1000, limits.maxTtlMs) + limits.ttlGraceMs;
+    if (learned.knows(policy, client, address, name, rule, ports, expires)) {
+      known++;
+      continue;
+    }
+    const names = chain.names.slice(0, depth + 1);
+    if (learned.learn({ policy, client, address, name, chain: names, rule, ports, expires }, out)) known++;
   }
-  for (let i = 0; i < chain.offChain.length; i++) out.push({ type: "count", reason: Reason.DNS_CHAIN, bytes: 0 });
-  const detail = answerDetail(taught, rebinds, chain.offChain.length);
+  for (let i = 0; i < offChain; i++) out.count(Reason.DNS_CHAIN, 0);
+  const detail = answerDetail(taught, rebinds, offChain);
   const why = { reason: Reason.ALLOW_ANSWER, name: query.name, rule: query.rule, detail };
   return { kind: "release", why, repeated: taught > 0 && known === taught };
 }
@@ -155,17 +169,19 @@ function oddQuery(message: DnsMessage): string | undefined {
   if (message.opcode !== 0) return `opcode ${message.opcode}`;
   if (message.questions.length !== 1) return `${message.questions.length} questions`;
   if (message.questions[0]?.class !== CLASS_IN) return `class ${message.questions[0]?.class}`;
-  const other = message.records.find((record) => record.section !== "additional" || record.type !== TYPE_OPT);
-  return other && `a record of type ${other.type} in a query`;
+  for (const { section, type } of message.records) {
+    if (section !== "additional" || type !== TYPE_OPT) return `a record of type ${type} in a query`;
+  }
+  return undefined;
 }
 
-function answers(message: DnsMessage, query: Query): boolean {
+function answers(message: DnsReading, query: Query): boolean {
   return (
     message.response &&
     message.opcode === 0 &&
     message.id === query.id &&
     message.questions.length === 1 &&
-    Buffer.compare(message.questionBytes, query.questionBytes) === 0
+    message.isQuestion(query.questionBytes)
   );
 }
 
@@ -174,8 +190,17 @@ function emptyDetail(message: DnsMessage): string {
 }
 
 function answerDetail(taught: number, rebinds: number, offChain: number): string {
-  const parts = [`${taught} address${taught === 1 ? "" : "es"} learned`];
+  // Nearly every answer.
+  if (rebinds === 0 && offChain === 0) return (LEARNED[taught] ??= learnedText(taught));
+  const parts = [learnedText(taught)];
   if (rebinds > 0) parts.push(`${rebinds} private or special, not learned`);
   if (offChain > 0) parts.push(`${offChain} off the chain, not learned`);
   return parts.join(", ");
+}
+
+/** By number; `EngineLimits.addressesPerAnswer` at most. */
+const LEARNED: string[] = [];
+
+function learnedText(taught: number): string {
+  return `${taught} address${taught === 1 ? "" : "es"} learned`;
 }

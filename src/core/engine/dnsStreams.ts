@@ -11,7 +11,7 @@ import { tcpReplyFor, tcpResetFor, tcpResetToServer } from "../wire/build.js";
 import type { IpPacket } from "../wire/ip.js";
 import { TcpFlag, type TcpSegment } from "../wire/tcp.js";
 import type { Addr } from "../net/address.js";
-import type { Command } from "./commands.js";
+import type { CommandList } from "./commandList.js";
 import { answerDecision } from "./dnsDatagrams.js";
 import { denialFor, judgeAnswer, judgeQuery, type Query } from "./dnsMessages.js";
 import type { PacketEvent, PacketId } from "./events.js";
@@ -68,7 +68,7 @@ export class DnsStreams {
   }
 
   /** A client's TCP packet to port 53 of a trusted resolver. */
-  fromClient(packet: TcpPacket, now: number, out: Command[]): void {
+  fromClient(packet: TcpPacket, now: number, out: CommandList): void {
     const { tcp, ip } = packet;
     const key = connectionKey(ip.src, tcp.sport, ip.dst);
     const mark = packet.toThisBox ? undefined : MARK_ALLOW;
@@ -110,7 +110,7 @@ export class DnsStreams {
   }
 
   /** A TCP packet from port 53 on its way to a client. */
-  toClient(event: PacketEvent, ip: IpPacket, tcp: TcpSegment, trusted: boolean, now: number, out: Command[]): void {
+  toClient(event: PacketEvent, ip: IpPacket, tcp: TcpSegment, trusted: boolean, now: number, out: CommandList): void {
     if (!trusted) return this.#voice.accept(event.id, undefined, out);
     const key = connectionKey(ip.dst, tcp.dport, ip.src);
     const connection = this.#connections.get(key, now);
@@ -136,7 +136,7 @@ export class DnsStreams {
     const outcome = this.#judgeAnswers(connection, now, out);
     if (outcome.kind === "ok") return this.#release(side, undefined, out);
     this.#close(key, connection, out);
-    out.push({ type: "count", reason: outcome.why.reason, bytes: event.bytes.length });
+    out.count(outcome.why.reason, event.bytes.length);
     // Seen from here the resolver is the sender: its reset goes on to the client, and back to itself.
     out.push({ type: "send", bytes: tcpResetToServer(event.bytes, ip, tcp) });
     out.push({ type: "send", bytes: tcpResetFor(event.bytes, ip, tcp) });
@@ -149,7 +149,7 @@ export class DnsStreams {
     bytes: Uint8Array,
     tcp: TcpSegment,
     mark: 2 | 3 | undefined,
-    out: Command[],
+    out: CommandList,
   ): boolean {
     const payload = bytes.subarray(tcp.payloadOffset, tcp.payloadEnd);
     const end = seqAdd(tcp.seq, payload.length);
@@ -204,7 +204,7 @@ export class DnsStreams {
     return OK;
   }
 
-  #judgeAnswers(connection: Connection, now: number, out: Command[]): Outcome {
+  #judgeAnswers(connection: Connection, now: number, out: CommandList): Outcome {
     const stream = (connection.toClient as Direction).stream;
     for (let message = nextMessage(stream); message; message = nextMessage(stream)) {
       const id = message.length < 2 ? -1 : ((message[0] as number) << 8) | (message[1] as number);
@@ -220,7 +220,7 @@ export class DnsStreams {
   }
 
   /** Let go what is judged; of an unfinished message all but the newest packets, so that the sender's window opens. */
-  #release(side: Direction, mark: 2 | 3 | undefined, out: Command[]): void {
+  #release(side: Direction, mark: 2 | 3 | undefined, out: CommandList): void {
     const { stream, held } = side;
     const unfinished = stream.bufferedBytes > 0;
     for (const id of held.releaseInOrder(unfinished ? this.#limits.heldPerFlow : 0)) this.#voice.accept(id, mark, out);
@@ -228,27 +228,27 @@ export class DnsStreams {
     for (const id of held.releaseUpTo(stream.firstSeq)) this.#voice.accept(id, mark, out);
   }
 
-  #close(key: string, connection: Connection, out: Command[]): void {
+  #close(key: string, connection: Connection, out: CommandList): void {
     this.#dropHeld(connection, out);
     this.#connections.delete(key);
   }
 
-  #dropHeld(connection: Connection, out: Command[]): void {
+  #dropHeld(connection: Connection, out: CommandList): void {
     for (const side of [connection.toServer, connection.toClient]) {
       for (const id of side?.held.takeAll() ?? []) this.#voice.drop(id, out);
     }
   }
 
-  #dropEvicted(out: Command[]): void {
+  #dropEvicted(out: CommandList): void {
     for (const connection of this.#evictions.splice(0)) this.#dropHeld(connection, out);
   }
 
-  expire(now: number, out: Command[]): void {
+  expire(now: number, out: CommandList): void {
     this.#connections.expire(now);
     this.#dropEvicted(out);
   }
 
-  shutdown(out: Command[]): void {
+  shutdown(out: CommandList): void {
     this.expire(Infinity, out);
   }
 }

@@ -1,6 +1,6 @@
 /**
  * What happened: the engine's only input. Times are milliseconds of CLOCK_MONOTONIC (the clock that eBPF reads).
- * Buffers belong to the caller and are valid only during the call; the engine copies what it keeps.
+ * An event and its buffers belong to the caller and are valid only during the call, for the next packet fills them anew; the engine copies what it keeps.
  */
 import type { Addr } from "../net/address.js";
 

@@ -4,7 +4,9 @@
 import { Reason } from "../abi.generated.js";
 import { parsePipelined, parseRequestHead } from "../wire/http.js";
 import { sniffFirstBytes } from "../wire/sniff.js";
-import { parseClientHello } from "../wire/tls.js";
+import { readClientHello } from "../wire/tls.js";
+import { emptyHello } from "../wire/tlsExtensions.js";
+import type { Writable } from "../writable.js";
 
 export type FirstBytes =
   | { readonly kind: "needMore" }
@@ -20,15 +22,23 @@ export type FirstBytes =
 const MAX_HEADERS = 100;
 const NEED_MORE: FirstBytes = { kind: "needMore" };
 
-/** `stream` starts at the first byte of the flow; at most `maxBytes` of it are looked at. */
-export function readFirstBytes(stream: Uint8Array, maxBytes: number): FirstBytes {
-  switch (sniffFirstBytes(stream)) {
+/** What was found last: overwritten by the next name. */
+const NAME: Writable<Extract<FirstBytes, { kind: "name" }>> = { kind: "name", name: "", protocol: "tls" };
+/** Filled and read within one call. */
+const HELLO = emptyHello();
+
+/**
+ * `bytes` [start, end) are the first of the flow; at most `maxBytes` of them are looked at. What is returned is valid until the next call: a name comes with
+ * nearly every connection, so it makes no garbage.
+ */
+export function readFirstBytes(bytes: Uint8Array, start: number, end: number, maxBytes: number): FirstBytes {
+  switch (sniffFirstBytes(bytes, start, end)) {
     case "needMore":
       return NEED_MORE;
     case "tls":
-      return readTls(stream, maxBytes);
+      return readTls(bytes, start, end, maxBytes);
     case "http":
-      return readHttp(stream, maxBytes);
+      return readHttp(bytes.subarray(start, end), maxBytes);
     case "http2-prior":
       return { kind: "bad", reason: Reason.HTTP2_PRIOR, detail: "HTTP/2 preface in clear text" };
     case "other":
@@ -36,16 +46,22 @@ export function readFirstBytes(stream: Uint8Array, maxBytes: number): FirstBytes
   }
 }
 
-function readTls(stream: Uint8Array, maxBytes: number): FirstBytes {
-  const hello = parseClientHello(stream, { maxBytes });
-  if (hello.kind === "needMore") return NEED_MORE;
-  if (hello.kind === "invalid") {
-    const reason = hello.code === "too-large" ? Reason.HELLO_TOO_LARGE : Reason.HELLO_MALFORMED;
-    return { kind: "bad", reason, detail: `ClientHello: ${hello.code} at byte ${hello.offset}` };
+function named(name: string, protocol: "tls" | "http"): FirstBytes {
+  NAME.name = name;
+  NAME.protocol = protocol;
+  return NAME;
+}
+
+function readTls(bytes: Uint8Array, start: number, end: number, maxBytes: number): FirstBytes {
+  const stop = readClientHello(bytes, start, end, maxBytes, HELLO);
+  if (stop?.kind === "needMore") return NEED_MORE;
+  if (stop) {
+    const reason = stop.code === "too-large" ? Reason.HELLO_TOO_LARGE : Reason.HELLO_MALFORMED;
+    return { kind: "bad", reason, detail: `ClientHello: ${stop.code} at byte ${stop.offset}` };
   }
-  const { serverName, noNameWhy } = hello.value;
+  const { serverName, noNameWhy } = HELLO;
   if (serverName === undefined) return { kind: "nameless", detail: `ClientHello: SNI ${noNameWhy ?? "absent"}` };
-  return { kind: "name", name: serverName, protocol: "tls" };
+  return named(serverName, "tls");
 }
 
 function readHttp(stream: Uint8Array, maxBytes: number): FirstBytes {
@@ -63,5 +79,5 @@ function readHttp(stream: Uint8Array, maxBytes: number): FirstBytes {
   if (next.kind === "invalid") {
     return { kind: "bad", reason: Reason.HELLO_MALFORMED, detail: `pipelined request: ${next.code}` };
   }
-  return { kind: "name", name: host, protocol: "http" };
+  return named(host, "http");
 }

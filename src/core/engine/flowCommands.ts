@@ -1,9 +1,9 @@
 /** Commands about a flow that are no verdict on a packet. */
 import { tcpResetToServer } from "../wire/build.js";
 import { TcpFlag } from "../wire/tcp.js";
-import type { Command } from "./commands.js";
+import type { CommandList } from "./commandList.js";
 import type { TcpPacket } from "./flowState.js";
-import { flowKey, type ClientPacket, type Why } from "./voice.js";
+import { fillFlowKey, type ClientPacket, type Why } from "./voice.js";
 
 /** What the kernel shall do with this packet's flow from now on. */
 export function putFlow(
@@ -13,14 +13,14 @@ export function putFlow(
   flags: number,
   judgedStart: number,
   judgedEnd: number,
-  out: Command[],
+  out: CommandList,
 ): void {
   const { reason, rule = 0 } = why;
-  out.push({ type: "flowPut", key: flowKey(packet), verdict, reason, rule, flags, judgedStart, judgedEnd });
+  fillFlowKey(packet, out.flowPut(verdict, reason, rule, flags, judgedStart, judgedEnd));
 }
 
 /** The server has a connection by now: close it, as the client would have. */
-export function resetServer(packet: TcpPacket, out: Command[]): void {
+export function resetServer(packet: TcpPacket, out: CommandList): void {
   if (packet.policy.spec.reject !== "rst" || (packet.tcp.flags & TcpFlag.SYN) !== 0) return;
   out.push({ type: "send", bytes: tcpResetToServer(packet.bytes, packet.ip, packet.tcp) });
 }

@@ -28,5 +28,5 @@ export interface CachedFlow {
   readonly judgedEnd: number;
 }
 
-/** A read of the kernel's cache; undefined: nothing that counts (none, idle, of another generation). */
+/** A read of the kernel's cache; undefined: nothing that counts (none, idle, of another generation). Valid until the next one; the key may change afterwards. */
 export type FlowLookup = (key: FlowKey) => CachedFlow | undefined;

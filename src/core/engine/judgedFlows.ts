@@ -5,8 +5,9 @@
  */
 import { Reason } from "../abi.generated.js";
 import { JudgedBytes, type FoundFlow, type JudgedFlow } from "../flow/judgedBytes.js";
+import type { FlowEnds } from "../flow/keyHash.js";
 import { seqAdd, seqDiff } from "../flow/seq.js";
-import type { Command } from "./commands.js";
+import type { CommandList } from "./commandList.js";
 import type { CachedFlow, TcpPacket } from "./flowState.js";
 import type { EngineLimits } from "./limits.js";
 import { putFlow, resetServer } from "./flowCommands.js";
@@ -35,43 +36,43 @@ export class JudgedFlows {
     return this.#flows.evicted;
   }
 
-  /** A flow (`flowId`) is allowed by these first bytes, which must not change any more. */
-  remember(id: string, flow: JudgedFlow, bytes: Uint8Array, now: number): void {
-    this.#flows.set(id, flow, bytes, now);
+  /** A flow is allowed by these first bytes, `bytes` [from, to), which must not change any more. */
+  remember(flow: FlowEnds & JudgedFlow, bytes: Uint8Array, from: number, to: number, now: number): void {
+    this.#flows.set(flow, bytes, from, to, now);
   }
 
   /** Another connection begins on its ports. */
-  forget(id: string): void {
-    this.#flows.delete(id);
+  forget(flow: FlowEnds): void {
+    this.#flows.delete(flow);
   }
 
   expire(now: number): void {
     this.#flows.expire(now);
   }
 
-  /** A packet of a flow that was allowed, here or by eBPF. false: nothing is known of it, and nothing was said. */
-  packet(id: string, cached: CachedFlow | undefined, packet: TcpPacket, now: number, out: Command[]): boolean {
-    const judged = this.#flows.get(id, now);
-    if (judged && (!cached || cached.judgedStart === judged.start)) this.#again(id, judged, packet, now, out);
+  /** A packet of a flow (`ends`) that was allowed, here or by eBPF. false: nothing is known of it, and nothing was said. */
+  packet(ends: FlowEnds, cached: CachedFlow | undefined, packet: TcpPacket, now: number, out: CommandList): boolean {
+    const judged = this.#flows.get(ends, now);
+    if (judged && (!cached || cached.judgedStart === judged.firstSeq)) this.#again(ends, judged, packet, now, out);
     else if (cached) this.#againUnknown(cached, packet, now, out);
     else return false;
     return true;
   }
 
   /** The same bytes again, or the flow is revoked. */
-  #again(id: string, judged: FoundFlow, packet: TcpPacket, now: number, out: Command[]): void {
+  #again(ends: FlowEnds, judged: FoundFlow, packet: TcpPacket, now: number, out: CommandList): void {
     const { tcp, bytes } = packet;
     if (tcp.payloadEnd === tcp.payloadOffset) return this.#voice.accept(packet.id, MARK_ALLOW, out);
-    const from = seqDiff(tcp.seq, judged.start);
+    const from = seqDiff(tcp.seq, judged.firstSeq);
     if (from >= 0 && this.#flows.same(judged, from, bytes, tcp.payloadOffset, tcp.payloadEnd)) {
       // Wholly behind the judged range: the kernel's entry was evicted, and this proves it.
       if (from >= judged.length) {
-        const end = seqAdd(judged.start, judged.length);
-        putFlow(packet, judged, "allow", judgedFlags(judged.fast), judged.start, end, out);
+        const end = seqAdd(judged.firstSeq, judged.length);
+        putFlow(packet, judged, "allow", judgedFlags(judged.fast), judged.firstSeq, end, out);
       }
       return this.#voice.accept(packet.id, MARK_ALLOW, out);
     }
-    this.#flows.delete(id);
+    this.#flows.delete(ends);
     this.#revoke(packet, from < 0 ? "bytes before the judged ones" : "other bytes", now, out);
   }
 
@@ -79,14 +80,14 @@ export class JudgedFlows {
    * eBPF judged the beginning of this flow, and what comes now is not that beginning again (it would have seen that itself). Its bytes are
    * not known here, so other ones can't be told from the same ones cut differently: revoked.
    */
-  #againUnknown(cached: CachedFlow, packet: TcpPacket, now: number, out: Command[]): void {
+  #againUnknown(cached: CachedFlow, packet: TcpPacket, now: number, out: CommandList): void {
     if (cached.final || seqDiff(packet.tcp.seq, cached.judgedEnd) >= 0) {
       return this.#voice.accept(packet.id, MARK_ALLOW, out);
     }
     this.#revoke(packet, "judged in the kernel, sent again in other pieces", now, out);
   }
 
-  #revoke(packet: TcpPacket, detail: string, now: number, out: Command[]): void {
+  #revoke(packet: TcpPacket, detail: string, now: number, out: CommandList): void {
     const why = { reason: Reason.REWRITTEN, detail };
     putFlow(packet, why, "deny", 0, 0, 0, out);
     this.#voice.deny(packet, why, now, out);

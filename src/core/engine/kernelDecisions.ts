@@ -3,7 +3,7 @@ import { Reason } from "../abi.generated.js";
 import type { Policy } from "../policy/types.js";
 import { parseIp, type IpPacket } from "../wire/ip.js";
 import { parseTcp } from "../wire/tcp.js";
-import type { Command } from "./commands.js";
+import type { CommandList } from "./commandList.js";
 import type { KernelDecisionEvent } from "./events.js";
 import type { LearnedNames } from "./learned.js";
 import { DNS_PORT, IPPROTO_TCP, IPPROTO_UDP, type Voice } from "./voice.js";
@@ -14,24 +14,11 @@ export function sayKernelDecision(
   policy: Policy | undefined,
   learned: LearnedNames,
   voice: Voice,
-  out: Command[],
+  out: CommandList,
 ): void {
   const parsed = parseIp(event.bytes, event.wireLength);
   if (parsed.kind !== "done") {
-    out.push({
-      type: "decision",
-      verdict: event.verdict,
-      reason: event.reason,
-      inKernel: true,
-      policy: event.policy,
-      rule: event.rule,
-      client: undefined,
-      address: undefined,
-      port: undefined,
-      proto: undefined,
-      name: undefined,
-      detail: "unreadable header",
-    });
+    out.decision(event.verdict, event.reason, true, event.policy, event.rule).detail = "unreadable header";
     return;
   }
   const ip = parsed.value;

@@ -4,7 +4,7 @@
  */
 import { LEARN_AGAIN_MS } from "../abi.generated.js";
 import type { Addr } from "../net/address.js";
-import type { Command } from "./commands.js";
+import type { CommandList } from "./commandList.js";
 import type { ClientId } from "./events.js";
 
 export interface LearnedEntry {
@@ -21,6 +21,9 @@ export interface LearnedEntry {
   readonly expires: number;
 }
 
+/** For which name an address was learned, and by which rule. */
+export type LearnedFor = Pick<LearnedEntry, "name" | "rule">;
+
 /** All names of one address for one client, folded: any number of names costs the same. */
 interface AddressGroup {
   names: number;
@@ -32,19 +35,29 @@ interface AddressGroup {
   ports: number;
 }
 
-/** What the engine asks of learned names, and how it adds to them. */
+/** What the engine asks of learned names, and how it adds to them. What `binding` and `latest` give is valid until the next question. */
 export interface LearnedNames {
   readonly size: number;
   readonly evicted: number;
   entries(): Iterable<LearnedEntry>;
+  /** `learn` would change nothing: no entry need be made for it. */
+  knows(
+    policy: number,
+    client: ClientId,
+    address: Addr,
+    name: string,
+    rule: number,
+    ports: number,
+    expires: number,
+  ): boolean;
   /** true: it was known, from this name. */
-  learn(entry: LearnedEntry, out: Command[]): boolean;
+  learn(entry: LearnedEntry, out: CommandList): boolean;
   /** The binding of this name to this address, also if its time is over. */
   binding(policy: number, client: ClientId, address: Addr, name: string): LearnedEntry | undefined;
   /** The name that holds this address longest, also if its time is over. */
   latest(policy: number, client: ClientId, address: Addr): LearnedEntry | undefined;
   /** Housekeeping: look at `budget` entries, forget those whose time is over for longer than `graceMs`. */
-  expire(now: number, graceMs: number, budget: number, out: Command[]): void;
+  expire(now: number, graceMs: number, budget: number, out: CommandList): void;
 }
 
 export class LearnedTable implements LearnedNames {
@@ -71,15 +84,27 @@ export class LearnedTable implements LearnedNames {
   }
 
   /**
-   * Keep the later expiry if the same name is learned again: an old answer may still be in a client's cache. What would move it by less than
-   * LEARN_AGAIN_MS changes nothing: a client that asks a thousand times a second costs no map and no journal a thousand writes. (Far below the grace that
-   * every time to live gets; eBPF lets go as much, bpf/dns.h.) true: it was known, from this name.
+   * What would move an expiry by less than LEARN_AGAIN_MS changes nothing: a client that asks a thousand times a second costs no map and no journal a
+   * thousand writes. (Far below the grace that every time to live gets; eBPF lets go as much, bpf/dns.h.)
    */
-  learn(entry: LearnedEntry, out: Command[]): boolean {
-    const { policy, client, address, name } = entry;
+  knows(
+    policy: number,
+    client: ClientId,
+    address: Addr,
+    name: string,
+    rule: number,
+    ports: number,
+    expires: number,
+  ): boolean {
     const old = this.binding(policy, client, address, name);
-    if (old && entry.expires - old.expires < LEARN_AGAIN_MS && old.rule === entry.rule && old.ports === entry.ports)
-      return true;
+    return old !== undefined && expires - old.expires < LEARN_AGAIN_MS && old.rule === rule && old.ports === ports;
+  }
+
+  /** Keep the later expiry if the same name is learned again: an old answer may still be in a client's cache. true: it was known, from this name. */
+  learn(entry: LearnedEntry, out: CommandList): boolean {
+    const { policy, client, address, name } = entry;
+    if (this.knows(policy, client, address, name, entry.rule, entry.ports, entry.expires)) return true;
+    const old = this.binding(policy, client, address, name);
     const kept = old && old.expires > entry.expires ? { ...entry, expires: old.expires } : entry;
     const key = entryKey(policy, client, address, name);
     if (old) this.#entries.delete(key);
@@ -116,7 +141,7 @@ export class LearnedTable implements LearnedNames {
     return this.#group(policy, client, address)?.latest;
   }
 
-  expire(now: number, graceMs: number, budget: number, out: Command[]): void {
+  expire(now: number, graceMs: number, budget: number, out: CommandList): void {
     for (let i = 0; i < budget; i++) {
       const next = this.#sweep.next();
       if (next.done) {
@@ -130,7 +155,7 @@ export class LearnedTable implements LearnedNames {
     }
   }
 
-  #evictOldest(out: Command[]): void {
+  #evictOldest(out: CommandList): void {
     for (const oldest of this.#entries.values()) {
       this.evicted++;
       this.#remove(oldest, out);
@@ -138,7 +163,7 @@ export class LearnedTable implements LearnedNames {
     }
   }
 
-  #remove(entry: LearnedEntry, out: Command[]): void {
+  #remove(entry: LearnedEntry, out: CommandList): void {
     this.#entries.delete(entryKey(entry.policy, entry.client, entry.address, entry.name));
     const { policy, client, address, name } = entry;
     const group = this.#group(policy, client, address);

@@ -4,17 +4,23 @@
  */
 import { BufferPool, ownBuffer } from "../flow/bufferPool.js";
 import { HeldPackets } from "../flow/held.js";
-import { KeyHash } from "../flow/keyHash.js";
+import type { JudgedFlow } from "../flow/judgedBytes.js";
+import { KeyHash, type FlowEnds } from "../flow/keyHash.js";
+import { LinkedTable, type Linked } from "../flow/linkedTable.js";
 import { StreamAssembler } from "../flow/reassembly.js";
 import type { Addr } from "../net/address.js";
+import { emptyIp } from "../wire/ip.js";
+import { emptyTcp } from "../wire/tcp.js";
 import type { PacketId } from "./events.js";
 import type { CachedFlow, TcpPacket } from "./flowState.js";
-import type { LearnedEntry } from "./learned.js";
+import type { LearnedFor } from "./learned.js";
+import type { Writable } from "../writable.js";
 import type { EngineLimits } from "./limits.js";
+import { copyPacket, NO_POLICY, ParsedPacket } from "./parsedPacket.js";
 
 const NO_ADDRESS = "" as Addr;
 
-export class PendingFlow {
+export class PendingFlow implements FlowEnds, JudgedFlow, Linked<PendingFlow> {
   policy = 0;
   sport = 0;
   dport = 0;
@@ -25,22 +31,27 @@ export class PendingFlow {
   opened = 0;
   /** `CachedFlow.fast` */
   fast = false;
+  /** Why it is allowed, and by which rule: once it is. */
+  reason = 0;
+  rule = 0;
   /** When the hello must be complete. */
   deadline = 0;
   readonly stream: StreamAssembler;
   /** Packets that wait for the verdict; what they release goes to the server as PENDING. */
   readonly held = new HeldPackets<PacketId>(0);
-  /** The learned address, in use at the SYN (verify both). */
-  learned: LearnedEntry | undefined;
-  /** For denials that no packet triggers (time-outs): the last payload's packet, once one didn't complete the hello. */
-  last: TcpPacket | undefined;
+  /** The learned address, in use at the SYN (verify both); undefined: it was none. */
+  learned: LearnedFor | undefined;
+  readonly #learned: Writable<LearnedFor> = { name: "", rule: 0 };
   /** Some of its packets went on undecided; the kernel's entry says so, too. */
   released = false;
 
+  /** For denials that no packet triggers (time-outs): the last payload's packet, once one didn't complete the hello. */
+  readonly #last = new ParsedPacket(emptyIp(), emptyTcp());
+  #hasLast = false;
   /** Copied into again as long as it fits. */
   #headers = ownBuffer(0);
 
-  /** The table's own: the hash of the five above, the next flow in its bucket, and its neighbours in order of age. */
+  /** Of the first five. */
   hash = 0;
   nextInBucket: PendingFlow | undefined;
   older: PendingFlow | undefined;
@@ -52,7 +63,7 @@ export class PendingFlow {
   }
 
   /** Forget everything, and begin with another connection. */
-  begin(packet: TcpPacket, cached: CachedFlow, learned: LearnedEntry | undefined, deadline: number): void {
+  begin(packet: TcpPacket, cached: CachedFlow, learned: LearnedFor | undefined, deadline: number): void {
     const { judgedStart: firstSeq, openedAt, fast } = cached;
     this.policy = packet.policy.id;
     this.sport = packet.sport;
@@ -65,38 +76,52 @@ export class PendingFlow {
     this.deadline = deadline;
     this.stream.restart(firstSeq);
     this.held.restart(firstSeq);
-    this.learned = learned;
-    this.last = undefined;
+    this.learned = learned && this.#learned;
+    if (learned) {
+      this.#learned.name = learned.name;
+      this.#learned.rule = learned.rule;
+    }
+    this.#hasLast = false;
     this.released = false;
+  }
+
+  /** Let go of what it knew. */
+  end(): void {
+    this.stream.release();
+    this.held.clear();
+    this.learned = undefined;
+    this.#hasLast = false;
+    this.#last.policy = NO_POLICY;
+  }
+
+  /** The packet of `keepLast`, as a copy: the flow is over before the packet's denial is said. */
+  get last(): TcpPacket | undefined {
+    if (!this.#hasLast) return undefined;
+    const copy = new ParsedPacket(emptyIp(), emptyTcp());
+    copyPacket(this.#last, Uint8Array.from(this.#headers), copy);
+    return copy;
   }
 
   /** The packet's headers are kept for a later reset, not the batch's buffer. */
   keepLast(packet: TcpPacket): void {
-    const { id, bytes, ip, client, policy, sport, dport, tcp, toThisBox, ifindexOut } = packet;
+    const { bytes, tcp } = packet;
     if (this.#headers.length !== tcp.payloadOffset) this.#headers = ownBuffer(tcp.payloadOffset);
     const headers = this.#headers;
     for (let i = 0; i < headers.length; i++) headers[i] = bytes[i]!;
-    this.last = { id, bytes: headers, ip, client, policy, sport, dport, tcp, toThisBox, ifindexOut };
+    copyPacket(packet, headers, this.#last);
+    this.#hasLast = true;
   }
 }
 
 /** Flows that wait to be used again: more than begin and end at the same time on a busy gateway. */
 const SPARE = 256;
 
-/**
- * Found by the ends of a packet. A table of its own, since a Map wants a key made for each packet, hashes it, and is built anew again and again as its few
- * entries come and go. The number of flows is the caller's business: it asks for `size` and ends the oldest.
- */
+/** Found by the ends of a packet. The number of flows is the caller's business: it asks for `size` and ends the oldest. */
 export class PendingFlows {
   readonly #limits: EngineLimits;
   readonly #hash: KeyHash;
-  /** Of a power of two, at least as many as there are flows: flows with the same upper bits of the hash, linked. */
-  #buckets: (PendingFlow | undefined)[] = [];
-  #shift = 32;
-  #size = 0;
   /** The order of age is the order of deadlines. */
-  #oldest: PendingFlow | undefined;
-  #newest: PendingFlow | undefined;
+  readonly #table = new LinkedTable<PendingFlow>();
   readonly #spare: PendingFlow[] = [];
   /** 2 KiB hold all hellos but those with a post-quantum key share beside a session ticket. */
   readonly #buffers = new BufferPool(2_048, SPARE);
@@ -105,85 +130,41 @@ export class PendingFlows {
   constructor(limits: EngineLimits, hashSeed: Uint8Array) {
     this.#limits = limits;
     this.#hash = new KeyHash(hashSeed);
-    this.#resize(6);
   }
 
   get size(): number {
-    return this.#size;
+    return this.#table.size;
   }
 
   get oldest(): PendingFlow | undefined {
-    return this.#oldest;
+    return this.#table.oldest;
   }
 
-  get({ policy, sport, dport, ip }: TcpPacket): PendingFlow | undefined {
-    const hash = this.#hash.ofFlow(policy.id, sport, dport, ip.src, ip.dst);
-    let flow = this.#buckets[hash >>> this.#shift];
-    while (flow && !(flow.hash === hash && isOf(flow, policy.id, sport, dport, ip.src, ip.dst)))
-      flow = flow.nextInBucket;
+  get(ends: FlowEnds): PendingFlow | undefined {
+    const hash = this.#hash.of(ends);
+    let flow = this.#table.first(hash);
+    while (flow && !(flow.hash === hash && isOf(flow, ends))) flow = flow.nextInBucket;
     return flow;
   }
 
   /** `packet` is of no flow that is here. */
-  begin(packet: TcpPacket, cached: CachedFlow, learned: LearnedEntry | undefined, now: number): PendingFlow {
+  begin(packet: TcpPacket, cached: CachedFlow, learned: LearnedFor | undefined, now: number): PendingFlow {
     const flow = this.#spare.pop() ?? new PendingFlow(this.#limits, this.#buffers);
     flow.begin(packet, cached, learned, now + this.#limits.helloMs);
-    flow.hash = this.#hash.ofFlow(flow.policy, flow.sport, flow.dport, flow.src, flow.dst);
-    if (this.#size === this.#buckets.length) this.#resize(33 - this.#shift);
-    this.#size++;
-    this.#link(flow);
-    flow.older = this.#newest;
-    flow.newer = undefined;
-    if (this.#newest) this.#newest.newer = flow;
-    else this.#oldest = flow;
-    this.#newest = flow;
+    flow.hash = this.#hash.of(flow);
+    this.#table.add(flow);
     return flow;
   }
 
   /** Its packets have their verdicts. Nobody may use `flow` afterwards: it becomes another one. */
   end(flow: PendingFlow): void {
     // One that has ended already must not be in the list twice: it would be two connections at once.
-    if (!this.#unlink(flow)) return;
-    this.#size--;
-    if (flow.older) flow.older.newer = flow.newer;
-    else this.#oldest = flow.newer;
-    if (flow.newer) flow.newer.older = flow.older;
-    else this.#newest = flow.older;
-    flow.stream.release();
-    flow.held.clear();
-    // Nothing that it knew stays alive by it.
-    flow.learned = flow.last = flow.older = flow.newer = undefined;
+    if (!this.#table.remove(flow)) return;
+    flow.end();
     if (this.#spare.length < SPARE) this.#spare.push(flow);
-  }
-
-  #link(flow: PendingFlow): void {
-    const bucket = flow.hash >>> this.#shift;
-    flow.nextInBucket = this.#buckets[bucket];
-    this.#buckets[bucket] = flow;
-  }
-
-  /** false: it isn't there. */
-  #unlink(flow: PendingFlow): boolean {
-    const bucket = flow.hash >>> this.#shift;
-    let before: PendingFlow | undefined;
-    for (let at = this.#buckets[bucket]; at !== flow; at = at.nextInBucket) {
-      if (!at) return false;
-      before = at;
-    }
-    if (before) before.nextInBucket = flow.nextInBucket;
-    else this.#buckets[bucket] = flow.nextInBucket;
-    flow.nextInBucket = undefined;
-    return true;
-  }
-
-  /** To 2^bits buckets. */
-  #resize(bits: number): void {
-    this.#buckets = Array<PendingFlow | undefined>(2 ** bits).fill(undefined);
-    this.#shift = 32 - bits;
-    for (let flow = this.#oldest; flow; flow = flow.newer) this.#link(flow);
   }
 }
 
-function isOf(flow: PendingFlow, policy: number, sport: number, dport: number, src: Addr, dst: Addr): boolean {
+function isOf(flow: PendingFlow, { policy, sport, dport, src, dst }: FlowEnds): boolean {
   return flow.sport === sport && flow.dport === dport && flow.policy === policy && flow.src === src && flow.dst === dst;
 }

@@ -3,7 +3,7 @@ import { FLOW_FINAL, Reason } from "../abi.generated.js";
 import { seqAdd } from "../flow/seq.js";
 import { tcpWithoutPayload } from "../wire/build.js";
 import { TcpFlag } from "../wire/tcp.js";
-import type { Command } from "./commands.js";
+import type { CommandList } from "./commandList.js";
 import type { CachedFlow, TcpPacket } from "./flowState.js";
 import type { LearnedEntry, LearnedNames } from "./learned.js";
 import { putFlow } from "./flowCommands.js";
@@ -20,7 +20,7 @@ export class TcpByAddress {
   }
 
   /** Only the SYNs climb that eBPF doesn't pass by itself: with data, with FIN or RST, in fragments. */
-  syn(packet: TcpPacket, cached: CachedFlow | undefined, now: number, out: Command[]): void {
+  syn(packet: TcpPacket, cached: CachedFlow | undefined, now: number, out: CommandList): void {
     const { policy, client, ip, tcp, bytes } = packet;
     let learned: LearnedEntry | undefined;
     if (policy.spec.verify !== "sni") {
@@ -43,7 +43,7 @@ export class TcpByAddress {
   }
 
   /** Nothing is known of the flow: after a restart, an eviction, or a forged packet. */
-  midFlow(packet: TcpPacket, detail: string | undefined, now: number, out: Command[]): void {
+  midFlow(packet: TcpPacket, detail: string | undefined, now: number, out: CommandList): void {
     const { policy, client, ip } = packet;
     if (policy.spec.verify === "dns") {
       const learned = this.#learned.latest(policy.id, client, ip.dst);
@@ -57,7 +57,7 @@ export class TcpByAddress {
   }
 
   /** Allow this packet's flow by its address; nothing of its content was judged. */
-  #allow(packet: TcpPacket, why: Why, out: Command[]): void {
+  #allow(packet: TcpPacket, why: Why, out: CommandList): void {
     putFlow(packet, why, "allow", FLOW_FINAL, 0, 0, out);
     this.#voice.accept(packet.id, MARK_ALLOW, out);
     this.#voice.allowed(packet, why, out);

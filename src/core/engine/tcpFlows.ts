@@ -6,10 +6,10 @@
  * decides nothing, and the packet that would complete it is still here.
  */
 import { Reason } from "../abi.generated.js";
-import { SeenBefore } from "../flow/seenBefore.js";
 import { seqAdd, seqDiff } from "../flow/seq.js";
 import { TcpFlag } from "../wire/tcp.js";
-import type { Command } from "./commands.js";
+import type { Writable } from "../writable.js";
+import { emptyFlowKey, type CommandList } from "./commandList.js";
 import { readFirstBytes } from "./firstBytes.js";
 import type { CachedFlow, FlowLookup, TcpPacket } from "./flowState.js";
 import { JudgedFlows } from "./judgedFlows.js";
@@ -19,7 +19,8 @@ import { PendingFlows, type PendingFlow } from "./pendingFlows.js";
 import { TcpByAddress } from "./tcpByAddress.js";
 import { putFlow, resetServer } from "./flowCommands.js";
 import { byAddress, judgedFlags, mismatch, releasedFlags } from "./tcpWhy.js";
-import { flowId, flowIdOf, flowKey, IPPROTO_TCP, MARK_ALLOW, MARK_PENDING, type Voice, type Why } from "./voice.js";
+import { fillFlowKey, IPPROTO_TCP, MARK_ALLOW, MARK_PENDING, type Voice, type Why } from "./voice.js";
+import { WireNames } from "./wireNames.js";
 
 /** Sizes and losses of the tables of flows. */
 export interface TcpStats {
@@ -38,10 +39,13 @@ export class TcpFlows {
   readonly #byAddress: TcpByAddress;
   readonly #pending: PendingFlows;
   readonly #judged: JudgedFlows;
-  /** Names on the wire that were allowed once (verify sni), with client and address. */
-  readonly #seen: SeenBefore;
+  readonly #wireNames: WireNames;
   #held = 0;
   evicted = 0;
+  /** Of the packet at hand. */
+  readonly #key = emptyFlowKey();
+  /** Of the flow that a name allows. */
+  readonly #why: Writable<Why> = { reason: Reason.ALLOW_NAME, name: undefined, rule: 0, detail: undefined };
 
   constructor(limits: EngineLimits, learned: LearnedNames, voice: Voice, lookup: FlowLookup, hashSeed: Uint8Array) {
     this.#limits = limits;
@@ -51,7 +55,7 @@ export class TcpFlows {
     this.#byAddress = new TcpByAddress(learned, voice);
     this.#pending = new PendingFlows(limits, hashSeed);
     this.#judged = new JudgedFlows(limits, voice, hashSeed);
-    this.#seen = new SeenBefore({ max: limits.seenNames, ttl: limits.seenMs });
+    this.#wireNames = new WireNames(limits, learned);
   }
 
   stats(): TcpStats {
@@ -65,9 +69,11 @@ export class TcpFlows {
   }
 
   /** A client's TCP packet to an address that no CIDR rule speaks of. */
-  packet(packet: TcpPacket, now: number, out: Command[]): void {
+  packet(packet: TcpPacket, now: number, out: CommandList): void {
     const { tcp } = packet;
-    const cached = this.#lookup(flowKey(packet));
+    const key = this.#key;
+    fillFlowKey(packet, key);
+    const cached = this.#lookup(key);
     if ((tcp.flags & (TcpFlag.SYN | TcpFlag.ACK)) === TcpFlag.SYN) return this.#byAddress.syn(packet, cached, now, out);
     if (cached?.verdict === "deny") return this.#voice.discard(packet.id, cached.reason, packet.bytes.length, out);
     if (cached?.verdict === "pending") {
@@ -75,23 +81,23 @@ export class TcpFlows {
       // The server stands elsewhere (RFC 9293 3.10.7.4): what is judged here would not be what it reads.
       if (!cached.opened) return this.#byAddress.midFlow(packet, "the server has not answered this SYN", now, out);
       // An engine that is gone let it go, or this one, which had to forget the flow: other bytes could be judged in their place.
-      if (cached.released && this.#pending.get(packet)?.firstSeq !== cached.judgedStart) {
+      if (cached.released && this.#pending.get(key)?.firstSeq !== cached.judgedStart) {
         return this.#byAddress.midFlow(packet, "nobody knows what went on of its first bytes", now, out);
       }
       return this.#continue(this.#begun(cached, packet, now, out), packet, now, out);
     }
-    const pending = this.#pending.get(packet);
+    const pending = this.#pending.get(key);
     // The kernel's entry was evicted, not ours.
     if (pending && !cached) return this.#continue(pending, packet, now, out);
     // The kernel allowed a whole hello while this one was in pieces: they are of two minds.
     if (pending) this.#forget(pending, out);
-    if (this.#judged.packet(flowId(packet), cached, packet, now, out)) return;
+    if (this.#judged.packet(key, cached, packet, now, out)) return;
     this.#byAddress.midFlow(packet, undefined, now, out);
   }
 
   /** What is known of the beginning of this connection, of which eBPF saw the SYN. */
-  #begun(cached: CachedFlow, packet: TcpPacket, now: number, out: Command[]): PendingFlow {
-    const known = this.#pending.get(packet);
+  #begun(cached: CachedFlow, packet: TcpPacket, now: number, out: CommandList): PendingFlow {
+    const known = this.#pending.get(this.#key);
     if (known?.firstSeq === cached.judgedStart) return known;
     // An earlier connection on the same ports.
     if (known) this.#forget(known, out);
@@ -104,7 +110,7 @@ export class TcpFlows {
     );
   }
 
-  #continue(flow: PendingFlow, packet: TcpPacket, now: number, out: Command[]): void {
+  #continue(flow: PendingFlow, packet: TcpPacket, now: number, out: CommandList): void {
     const { tcp } = packet;
     // A reset or FIN may be forged or out of window: no state is lost by it.
     if (tcp.payloadEnd === tcp.payloadOffset) return this.#voice.accept(packet.id, MARK_PENDING, out);
@@ -119,13 +125,14 @@ export class TcpFlows {
     this.#payload(flow, packet, tcp.seq, now, out);
   }
 
-  #payload(flow: PendingFlow, packet: TcpPacket, seq: number, now: number, out: Command[]): void {
+  #payload(flow: PendingFlow, packet: TcpPacket, seq: number, now: number, out: CommandList): void {
     const { tcp, bytes } = packet;
     // What lies beyond the bound (a request's body in the same packet) can't change the verdict; it waits with its packet.
     const room = Math.max(this.#limits.helloBytes - seqDiff(seq, flow.firstSeq), 0);
-    const payload = bytes.subarray(tcp.payloadOffset, Math.min(tcp.payloadEnd, tcp.payloadOffset + room));
-    const end = seqAdd(seq, tcp.payloadEnd - tcp.payloadOffset);
-    switch (flow.stream.add(seq, payload)) {
+    const from = tcp.payloadOffset;
+    const to = Math.min(tcp.payloadEnd, from + room);
+    const end = seqAdd(seq, tcp.payloadEnd - from);
+    switch (flow.stream.add(seq, bytes, from, to)) {
       case "overlap-conflict":
         return this.#denyFlow(flow, packet, { reason: Reason.OVERLAP }, now, out);
       case "too-large":
@@ -151,14 +158,14 @@ export class TcpFlows {
     this.#judge(flow, packet, now, out);
   }
 
-  #judge(flow: PendingFlow, packet: TcpPacket, now: number, out: Command[]): void {
-    const stream = flow.stream.contiguous();
-    const found = readFirstBytes(stream, this.#limits.helloBytes);
+  #judge(flow: PendingFlow, packet: TcpPacket, now: number, out: CommandList): void {
+    const { bytes, start, end } = flow.stream;
+    const found = readFirstBytes(bytes, start, end, this.#limits.helloBytes);
     const { policy, client, ip, dport } = packet;
     const { verify } = policy.spec;
     switch (found.kind) {
       case "needMore":
-        if (stream.length >= this.#limits.helloBytes) {
+        if (end - start >= this.#limits.helloBytes) {
           return this.#denyFlow(flow, packet, { reason: Reason.HELLO_TOO_LARGE }, now, out, true);
         }
         flow.keepLast(packet);
@@ -172,7 +179,7 @@ export class TcpFlows {
           const why = { reason: Reason.NO_NAME, detail: "neither TLS nor HTTP" };
           return this.#denyFlow(flow, packet, why, now, out, true);
         }
-        return this.#allowPending(flow, stream, packet, byAddress(flow.learned), now, out);
+        return this.#allowPending(flow, packet, byAddress(flow.learned), now, out);
       }
       case "name": {
         const { name } = found;
@@ -189,27 +196,17 @@ export class TcpFlows {
             return this.#denyFlow(flow, packet, why, now, out, true);
           }
         }
-        if (verify === "sni") this.#bind(packet, name, rule.rule, rule.ports, now, out);
-        const why = { reason: Reason.ALLOW_NAME, name, rule: rule.rule };
-        return this.#allowPending(flow, stream, packet, why, now, out);
+        if (verify === "sni") this.#wireNames.allowed(packet, name, rule.rule, rule.ports, now, out);
+        const why = this.#why;
+        why.name = name;
+        why.rule = rule.rule;
+        return this.#allowPending(flow, packet, why, now, out);
       }
     }
   }
 
-  /**
-   * Under `sni` no DNS answer binds names to addresses. A name that this client comes with for the second time is bound here, so that from the
-   * third time on the kernel confirms it by itself. Names that come once cost no write. (One that is taken for known by mistake is bound the first time: it
-   * was allowed like the others.)
-   */
-  #bind(packet: TcpPacket, name: string, rule: number, ports: number, now: number, out: Command[]): void {
-    const { policy, client, ip } = packet;
-    if (!this.#seen.test([String.fromCharCode(policy.id), client, ip.dst, name], now)) return;
-    const expires = now + this.#limits.seenMs;
-    this.#learned.learn({ policy: policy.id, client, address: ip.dst, name, chain: [name], rule, ports, expires }, out);
-  }
-
   /** All but `keep` packets go on, oldest first, as long as nothing is missing before them. The kernel's entry says so before they do. */
-  #letWindowOpen(flow: PendingFlow, packet: TcpPacket, keep: number, out: Command[]): void {
+  #letWindowOpen(flow: PendingFlow, packet: TcpPacket, keep: number, out: CommandList): void {
     if (flow.held.count <= keep) return;
     const released = flow.held.releaseInOrder(keep);
     if (released.length > 0 && !flow.released) {
@@ -230,19 +227,21 @@ export class TcpFlows {
     }
   }
 
-  /** `bytes`: all that has come of it in order, and what it is allowed by. */
-  #allowPending(flow: PendingFlow, bytes: Uint8Array, packet: TcpPacket, why: Why, now: number, out: Command[]): void {
-    const { firstSeq: start, fast, held } = flow;
-    const { reason, rule = 0 } = why;
-    this.#judged.remember(flowId(packet), { start, reason, rule, fast }, bytes, now);
-    putFlow(packet, why, "allow", judgedFlags(fast), start, seqAdd(start, bytes.length), out);
+  /** By all that has come of it in order. */
+  #allowPending(flow: PendingFlow, packet: TcpPacket, why: Why, now: number, out: CommandList): void {
+    const { firstSeq, fast, held, stream } = flow;
+    flow.reason = why.reason;
+    flow.rule = why.rule ?? 0;
+    this.#judged.remember(flow, stream.bytes, stream.start, stream.end, now);
+    const judgedEnd = seqAdd(firstSeq, stream.end - stream.start);
+    putFlow(packet, why, "allow", judgedFlags(fast), firstSeq, judgedEnd, out);
     for (let i = 0; i < held.count; i++) this.#voice.accept(held.idAt(i), MARK_ALLOW, out);
     this.#held -= held.count;
     this.#pending.end(flow);
     this.#voice.allowed(packet, why, out);
   }
 
-  #denyFlow(flow: PendingFlow, packet: TcpPacket, why: Why, now: number, out: Command[], packetIsHeld = false): void {
+  #denyFlow(flow: PendingFlow, packet: TcpPacket, why: Why, now: number, out: CommandList, packetIsHeld = false): void {
     this.#forget(flow, out);
     putFlow(packet, why, "deny", 0, 0, 0, out);
     if (!packetIsHeld) this.#voice.drop(packet.id, out);
@@ -251,28 +250,29 @@ export class TcpFlows {
     resetServer(packet, out);
   }
 
-  #makeRoom(out: Command[]): void {
+  #makeRoom(out: CommandList): void {
     const { oldest } = this.#pending;
     if (!oldest || this.#pending.size < this.#limits.pendingFlows) return;
     this.evicted++;
-    out.push({ type: "count", reason: Reason.OVERLOAD, bytes: 0 });
+    out.count(Reason.OVERLOAD, 0);
     this.#forget(oldest, out);
   }
 
   /** Drop what is held and all that is known of an undecided flow; an earlier one on its ports was over when it began. */
-  #forget(flow: PendingFlow, out: Command[]): void {
+  #forget(flow: PendingFlow, out: CommandList): void {
     const { held } = flow;
     for (let i = 0; i < held.count; i++) this.#voice.drop(held.idAt(i), out);
     this.#held -= held.count;
     this.#pending.end(flow);
-    this.#judged.forget(flowIdOf(flow.policy, flow.sport, flow.dport, flow.src, flow.dst));
+    this.#judged.forget(flow);
   }
 
   /** Deny the hellos whose time is over. */
-  expire(now: number, out: Command[]): void {
+  expire(now: number, out: CommandList): void {
     for (let flow = this.#pending.oldest; flow && flow.deadline <= now; flow = this.#pending.oldest) {
-      // No `last`: only decoys came.
-      if (flow.last) this.#denyFlow(flow, flow.last, { reason: Reason.HELLO_TIMEOUT }, now, out, true);
+      const { last } = flow;
+      // None: only decoys came.
+      if (last) this.#denyFlow(flow, last, { reason: Reason.HELLO_TIMEOUT }, now, out, true);
       else this.#forget(flow, out);
     }
     this.#judged.expire(now);
@@ -283,7 +283,7 @@ export class TcpFlows {
   }
 
   /** Give every held packet its verdict: drop. */
-  shutdown(out: Command[]): void {
+  shutdown(out: CommandList): void {
     for (let flow = this.#pending.oldest; flow; flow = this.#pending.oldest) this.#forget(flow, out);
   }
 }

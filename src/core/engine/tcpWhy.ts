@@ -1,6 +1,6 @@
 /** What speaks against a TCP flow, or for it, in words for the log and flags for the kernel. */
 import { FLOW_BY_HELLO, FLOW_CLIMBED, FLOW_FAST, FLOW_OPENED, FLOW_RELEASED, Reason } from "../abi.generated.js";
-import type { LearnedEntry } from "./learned.js";
+import type { LearnedEntry, LearnedFor } from "./learned.js";
 import type { ClientPacket, Why } from "./voice.js";
 
 /** Flags of a flow that this engine allowed by its first bytes. */
@@ -25,10 +25,10 @@ export function refusePort(packet: ClientPacket, learned: LearnedEntry | undefin
   return { reason: Reason.PORT, name: learned.name, rule: learned.rule };
 }
 
-export function byAddress(learned: LearnedEntry | undefined): Why {
+export function byAddress(learned: LearnedFor | undefined): Why {
   return { reason: Reason.ALLOW_ADDRESS, name: learned?.name, rule: learned?.rule };
 }
 
-export function mismatch(learned: LearnedEntry | undefined): string | undefined {
+export function mismatch(learned: LearnedFor | undefined): string | undefined {
   return learned && `address was learned for ${learned.name}`;
 }

@@ -8,7 +8,9 @@ import type { Policy } from "../policy/types.js";
 import { icmpProhibitedFor, mayAnswerWithError, tcpResetFor } from "../wire/build.js";
 import type { IpPacket } from "../wire/ip.js";
 import { TcpFlag, type TcpSegment } from "../wire/tcp.js";
-import type { Command, FlowKey } from "./commands.js";
+import type { Writable } from "../writable.js";
+import type { CommandList } from "./commandList.js";
+import type { DecisionCommand, FlowKey } from "./commands.js";
 import type { ClientId, PacketId } from "./events.js";
 import type { EngineLimits } from "./limits.js";
 
@@ -22,7 +24,10 @@ export const DNS_PORT = 53;
 export const MARK_PENDING = 2;
 export const MARK_ALLOW = 3;
 
-/** A packet of a governed client, parsed as far as the network header. */
+/**
+ * A packet of a governed client, parsed as far as the network header. It, `ip` and `tcp` are filled anew by the next packet: whoever keeps something of
+ * them copies it.
+ */
 export interface ClientPacket {
   readonly id: PacketId;
   readonly bytes: Uint8Array;
@@ -58,37 +63,37 @@ export class Voice {
   }
 
   /** `bytes`: what goes on instead of the packet. */
-  accept(id: PacketId, mark: 2 | 3 | undefined, out: Command[], bytes?: Uint8Array): void {
-    out.push({ type: "verdict", id, action: "accept", mark, bytes });
+  accept(id: PacketId, mark: 2 | 3 | undefined, out: CommandList, bytes?: Uint8Array): void {
+    out.verdict(id, "accept", mark, bytes);
   }
 
-  drop(id: PacketId, out: Command[]): void {
-    out.push({ type: "verdict", id, action: "drop", mark: undefined, bytes: undefined });
+  drop(id: PacketId, out: CommandList): void {
+    out.verdict(id, "drop", undefined, undefined);
   }
 
   /** Dropped and counted, but no decision about its flow: duplicates, decoys, packets that the receiver would discard. */
-  discard(id: PacketId, reason: number, bytes: number, out: Command[]): void {
+  discard(id: PacketId, reason: number, bytes: number, out: CommandList): void {
     this.drop(id, out);
-    out.push({ type: "count", reason, bytes });
+    out.count(reason, bytes);
   }
 
   /** An allowed flow or query: one line. */
-  allowed(packet: ClientPacket, why: Why, out: Command[]): void {
+  allowed(packet: ClientPacket, why: Why, out: CommandList): void {
     this.#decision("allow", packet, why, out);
   }
 
   /** A denied packet: dropped, one line for its flow, told to the client if the policy says so. */
-  deny(packet: ClientPacket, why: Why, now: number, out: Command[]): void {
+  deny(packet: ClientPacket, why: Why, now: number, out: CommandList): void {
     this.drop(packet.id, out);
     this.denied(packet, why, now, out);
     this.reject(packet, out);
   }
 
   /** One line for a denied flow; a retransmission of what was denied a moment ago is only counted. */
-  denied(packet: ClientPacket, why: Why, now: number, out: Command[]): void {
+  denied(packet: ClientPacket, why: Why, now: number, out: CommandList): void {
     const key = flowId(packet) + String.fromCharCode(packet.ip.proto, why.reason);
     if (this.#recent.get(key, now)) {
-      out.push({ type: "count", reason: why.reason, bytes: packet.bytes.length });
+      out.count(why.reason, packet.bytes.length);
       return;
     }
     this.#recent.set(key, true, now);
@@ -96,7 +101,7 @@ export class Voice {
   }
 
   /** Tell the client: TCP reset, else ICMP administratively prohibited. Never in answer to a reset or an error. */
-  reject(packet: Pick<ClientPacket, "policy" | "ip" | "tcp" | "bytes">, out: Command[]): void {
+  reject(packet: Pick<ClientPacket, "policy" | "ip" | "tcp" | "bytes">, out: CommandList): void {
     if (packet.policy.spec.reject !== "rst") return;
     const { ip, tcp, bytes } = packet;
     if (!mayAnswerWithError(bytes, ip)) return;
@@ -112,59 +117,39 @@ export class Voice {
     verdict: "allow" | "deny",
     packet: { policy: number; ip: IpPacket; dport: number },
     why: Why,
-    out: Command[],
+    out: CommandList,
   ): void {
-    out.push({
-      type: "decision",
-      verdict,
-      reason: why.reason,
-      inKernel: true,
-      policy: packet.policy,
-      rule: why.rule ?? 0,
-      client: packet.ip.src,
-      address: packet.ip.dst,
-      port: packet.dport,
-      proto: packet.ip.proto,
-      name: why.name,
-      detail: why.detail,
-    });
+    decision(verdict, true, packet.policy, packet.ip, packet.dport, why, out);
   }
 
   /** A packet that can't even be parsed. */
-  malformed(id: PacketId, policy: number, detail: string, out: Command[]): void {
+  malformed(id: PacketId, policy: number, detail: string, out: CommandList): void {
     this.drop(id, out);
-    out.push({
-      type: "decision",
-      verdict: "deny",
-      reason: Reason.MALFORMED,
-      inKernel: false,
-      policy,
-      rule: 0,
-      client: undefined,
-      address: undefined,
-      port: undefined,
-      proto: undefined,
-      name: undefined,
-      detail,
-    });
+    out.decision("deny", Reason.MALFORMED, false, policy, 0).detail = detail;
   }
 
-  #decision(verdict: "allow" | "deny", packet: ClientPacket, why: Why, out: Command[]): void {
-    out.push({
-      type: "decision",
-      verdict,
-      reason: why.reason,
-      inKernel: false,
-      policy: packet.policy.id,
-      rule: why.rule ?? 0,
-      client: packet.ip.src,
-      address: packet.ip.dst,
-      port: packet.dport,
-      proto: packet.ip.proto,
-      name: why.name,
-      detail: why.detail,
-    });
+  #decision(verdict: "allow" | "deny", packet: ClientPacket, why: Why, out: CommandList): void {
+    decision(verdict, false, packet.policy.id, packet.ip, packet.dport, why, out).by = packet.client;
   }
+}
+
+function decision(
+  verdict: "allow" | "deny",
+  inKernel: boolean,
+  policy: number,
+  ip: IpPacket,
+  dport: number,
+  why: Why,
+  out: CommandList,
+): Writable<DecisionCommand> {
+  const command = out.decision(verdict, why.reason, inKernel, policy, why.rule ?? 0);
+  command.client = ip.src;
+  command.address = ip.dst;
+  command.port = dport;
+  command.proto = ip.proto;
+  command.name = why.name;
+  command.detail = why.detail;
+  return command;
 }
 
 /** Ports, policy and addresses of a client's packet as one Map key. */
@@ -176,13 +161,13 @@ export function flowIdOf(policy: number, sport: number, dport: number, src: Addr
   return String.fromCharCode(policy, sport, dport) + src + dst;
 }
 
-export function flowKey(packet: ClientPacket): FlowKey {
-  return {
-    policy: packet.policy.id,
-    src: packet.ip.src,
-    dst: packet.ip.dst,
-    proto: packet.ip.proto,
-    sport: packet.sport,
-    dport: packet.dport,
-  };
+/** The 5-tuple of a client's packet. */
+export function fillFlowKey(packet: ClientPacket, key: Writable<FlowKey>): void {
+  const { ip } = packet;
+  key.policy = packet.policy.id;
+  key.src = ip.src;
+  key.dst = ip.dst;
+  key.proto = ip.proto;
+  key.sport = packet.sport;
+  key.dport = packet.dport;
 }

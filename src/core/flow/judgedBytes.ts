@@ -8,23 +8,24 @@
  *
  * Memory that was never written costs none: the arrays are zero pages of the kernel's until then.
  */
-import { KEY_CHARS, KeyHash } from "./keyHash.js";
+import type { Writable } from "../writable.js";
+import { KEY_CHARS, KeyHash, type FlowEnds } from "./keyHash.js";
 
 export interface JudgedBytesOptions {
   /** Most entries, 1 to 2^24. */
   readonly max: number;
-  /** Most bytes of all entries, 1 to 2^31 - 1. */
+  /** Most bytes of all entries, 1 to 2^30. */
   readonly bytes: number;
   /** Milliseconds an entry lives. */
   readonly ttl: number;
-  /** Key of the hash. */
+  /** Of the hash (`KeyHash`). */
   readonly hashSeed: Uint8Array;
 }
 
 /** What was allowed by its first bytes. */
 export interface JudgedFlow {
   /** Sequence number of the first judged byte. */
-  readonly start: number;
+  readonly firstSeq: number;
   readonly reason: number;
   /** 0: no rule. */
   readonly rule: number;
@@ -32,13 +33,16 @@ export interface JudgedFlow {
   readonly fast: boolean;
 }
 
-/** An entry as it is found: valid until the next `set`. */
+/** An entry as it is found: valid until the next `get` or `set`. */
 export interface FoundFlow extends JudgedFlow {
   /** How many bytes were judged. */
   readonly length: number;
   /** Where they lie. */
   readonly at: number;
 }
+
+/** Bytes that a copy may take its way over: a packet with all its headers. */
+const STAGE = 2_048;
 
 export class JudgedBytes {
   /** Entries that went before their time, for lack of places or bytes. */
@@ -50,14 +54,15 @@ export class JudgedBytes {
   #oldest = 0;
   #span = 0;
   #size = 0;
-  /** The ring of bytes: #used of them end before #end. */
+  /** The ring of bytes, #room of them: #used end before #end. Behind it is the stage (`#append`). */
   readonly #bytes: Uint8Array;
+  readonly #room: number;
   #end = 0;
   #used = 0;
 
-  /** Of each place. A key of no characters: deleted. */
+  /** Of each place: policy, ports and addresses. No length of an address: deleted. */
   readonly #keys: Uint16Array;
-  readonly #keyLengths: Uint8Array;
+  readonly #addressLengths: Uint8Array;
   readonly #hashes: Int32Array;
   readonly #expires: Float64Array;
   readonly #starts: Uint32Array;
@@ -72,15 +77,17 @@ export class JudgedBytes {
   readonly #mask: number;
   readonly #shift: number;
   readonly #hash: KeyHash;
+  readonly #found: Writable<FoundFlow> = { firstSeq: 0, reason: 0, rule: 0, fast: false, length: 0, at: 0 };
 
   constructor({ max, bytes, ttl, hashSeed }: JudgedBytesOptions) {
     if (!(max >= 1 && max <= 2 ** 24)) throw new RangeError(`max must be 1 to 2^24, not ${max}`);
-    if (!(bytes >= 1 && bytes < 2 ** 31)) throw new RangeError(`bytes must be 1 to 2^31 - 1, not ${bytes}`);
+    if (!(bytes >= 1 && bytes <= 2 ** 30)) throw new RangeError(`bytes must be 1 to 2^30, not ${bytes}`);
     this.#max = max;
     this.#ttl = ttl;
-    this.#bytes = new Uint8Array(bytes);
+    this.#room = bytes;
+    this.#bytes = new Uint8Array(bytes + STAGE);
     this.#keys = new Uint16Array(max * KEY_CHARS);
-    this.#keyLengths = new Uint8Array(max);
+    this.#addressLengths = new Uint8Array(max);
     this.#hashes = new Int32Array(max);
     this.#expires = new Float64Array(max);
     this.#starts = new Uint32Array(max);
@@ -102,33 +109,31 @@ export class JudgedBytes {
   }
 
   /**
-   * Remember a copy of `bytes`, instead of what the key had. The oldest entries go if there is no place or not enough bytes for it; with more
-   * bytes than all may have, it is not remembered itself. `key`: 1 to KEY_CHARS characters. `now`: milliseconds, never going back.
+   * Remember a copy of `bytes` [from, to), instead of what was known of the flow. The oldest entries go if there is no place or not enough bytes for it;
+   * with more bytes than all may have, it is not remembered itself. `now`: milliseconds, never going back.
    */
-  set(key: string, flow: JudgedFlow, bytes: Uint8Array, now: number): void {
-    if (key.length < 1 || key.length > KEY_CHARS) throw new RangeError(`key of ${key.length} characters`);
-    const hash = this.#hash.of(key);
-    this.#delete(this.#find(key, hash));
-    if (bytes.length > this.#bytes.length) {
+  set(flow: FlowEnds & JudgedFlow, bytes: Uint8Array, from: number, to: number, now: number): void {
+    const hash = this.#hash.of(flow);
+    this.#delete(this.#find(flow, hash));
+    const length = to - from;
+    if (length > this.#room) {
       this.evicted++;
       return;
     }
-    while (this.#span === this.#max || this.#used + bytes.length > this.#bytes.length) this.#makeRoom(now);
+    while (this.#span === this.#max || this.#used + length > this.#room) this.#makeRoom(now);
     let place = this.#oldest + this.#span;
     if (place >= this.#max) place -= this.#max;
     this.#span++;
     this.#size++;
-    const keyAt = place * KEY_CHARS;
-    for (let i = 0; i < key.length; i++) this.#keys[keyAt + i] = key.charCodeAt(i);
-    this.#keyLengths[place] = key.length;
+    this.#writeKey(place, flow);
     this.#expires[place] = now + this.#ttl;
-    this.#starts[place] = flow.start;
+    this.#starts[place] = flow.firstSeq;
     this.#rules[place] = flow.rule;
     this.#reasons[place] = flow.reason;
     this.#fast[place] = flow.fast ? 1 : 0;
     this.#at[place] = this.#end;
-    this.#lengths[place] = bytes.length;
-    this.#append(bytes);
+    this.#lengths[place] = length;
+    this.#append(bytes, from, to);
     this.#hashes[place] = hash;
     let slot = hash >>> this.#shift;
     while (this.#index[slot] !== 0) slot = (slot + 1) & this.#mask;
@@ -136,19 +141,19 @@ export class JudgedBytes {
   }
 
   /** undefined: not there, or its time is over. */
-  get(key: string, now: number): FoundFlow | undefined {
-    const slot = this.#find(key, this.#hash.of(key));
+  get(flow: FlowEnds, now: number): FoundFlow | undefined {
+    const slot = this.#find(flow, this.#hash.of(flow));
     if (slot < 0) return undefined;
     const place = this.#index[slot]! - 1;
     if (this.#expires[place]! <= now) return undefined;
-    return {
-      start: this.#starts[place]!,
-      reason: this.#reasons[place]!,
-      rule: this.#rules[place]!,
-      fast: this.#fast[place] === 1,
-      length: this.#lengths[place]!,
-      at: this.#at[place]!,
-    };
+    const found = this.#found;
+    found.firstSeq = this.#starts[place]!;
+    found.reason = this.#reasons[place]!;
+    found.rule = this.#rules[place]!;
+    found.fast = this.#fast[place] === 1;
+    found.length = this.#lengths[place]!;
+    found.at = this.#at[place]!;
+    return found;
   }
 
   /** Are `bytes` [from, to) those of the flow from its `offset` ≥ 0 on, as far as they were judged? */
@@ -156,19 +161,19 @@ export class JudgedBytes {
     const count = Math.min(to - from, flow.length - offset);
     let at = flow.at + offset;
     for (let i = 0; i < count; i++, at++) {
-      if (at >= this.#bytes.length) at -= this.#bytes.length;
+      if (at >= this.#room) at -= this.#room;
       if (bytes[from + i] !== this.#bytes[at]) return false;
     }
     return true;
   }
 
-  delete(key: string): void {
-    this.#delete(this.#find(key, this.#hash.of(key)));
+  delete(flow: FlowEnds): void {
+    this.#delete(this.#find(flow, this.#hash.of(flow)));
   }
 
   /** Forget those whose time is over. */
   expire(now: number): void {
-    while (this.#span > 0 && (this.#keyLengths[this.#oldest] === 0 || this.#expires[this.#oldest]! <= now)) {
+    while (this.#span > 0 && (this.#addressLengths[this.#oldest] === 0 || this.#expires[this.#oldest]! <= now)) {
       this.#dropOldest();
     }
   }
@@ -178,18 +183,18 @@ export class JudgedBytes {
     if (slot < 0) return;
     const place = this.#index[slot]! - 1;
     this.#vacate(slot);
-    this.#keyLengths[place] = 0;
+    this.#addressLengths[place] = 0;
     this.#size--;
   }
 
   #makeRoom(now: number): void {
-    if (this.#keyLengths[this.#oldest] !== 0 && this.#expires[this.#oldest]! > now) this.evicted++;
+    if (this.#addressLengths[this.#oldest] !== 0 && this.#expires[this.#oldest]! > now) this.evicted++;
     this.#dropOldest();
   }
 
   #dropOldest(): void {
     const place = this.#oldest;
-    if (this.#keyLengths[place] !== 0) {
+    if (this.#addressLengths[place] !== 0) {
       let slot = this.#hashes[place]! >>> this.#shift;
       while (this.#index[slot] !== place + 1) slot = (slot + 1) & this.#mask;
       this.#vacate(slot);
@@ -200,32 +205,55 @@ export class JudgedBytes {
     this.#span--;
   }
 
-  #append(bytes: Uint8Array): void {
-    const room = this.#bytes.length - this.#end;
-    if (bytes.length < room) {
-      this.#bytes.set(bytes, this.#end);
-      this.#end += bytes.length;
+  #append(bytes: Uint8Array, from: number, to: number): void {
+    const length = to - from;
+    const room = this.#room - this.#end;
+    if (length < room && bytes.length <= STAGE) {
+      // All of it behind the ring, then what is wanted into it: a view of a part costs more, and is garbage.
+      this.#bytes.set(bytes, this.#room);
+      this.#bytes.copyWithin(this.#end, this.#room + from, this.#room + to);
+      this.#end += length;
     } else {
-      this.#bytes.set(bytes.subarray(0, room), this.#end);
-      this.#bytes.set(bytes.subarray(room));
-      this.#end = bytes.length - room;
+      const first = Math.min(length, room);
+      this.#bytes.set(bytes.subarray(from, from + first), this.#end);
+      this.#bytes.set(bytes.subarray(from + first, to));
+      this.#end = (this.#end + length) % this.#room;
     }
-    this.#used += bytes.length;
+    this.#used += length;
   }
 
   /** The index's slot of this key; -1: none. */
-  #find(key: string, hash: number): number {
+  #find(flow: FlowEnds, hash: number): number {
     for (let slot = hash >>> this.#shift; ; slot = (slot + 1) & this.#mask) {
       const place = this.#index[slot]! - 1;
       if (place < 0) return -1;
-      if (this.#hashes[place] === hash && this.#hasKey(place, key)) return slot;
+      if (this.#hashes[place] === hash && this.#hasKey(place, flow)) return slot;
     }
   }
 
-  #hasKey(place: number, key: string): boolean {
-    if (this.#keyLengths[place] !== key.length) return false;
+  #writeKey(place: number, { policy, sport, dport, src, dst }: FlowEnds): void {
+    const keys = this.#keys;
     const at = place * KEY_CHARS;
-    for (let i = 0; i < key.length; i++) if (this.#keys[at + i] !== key.charCodeAt(i)) return false;
+    keys[at] = policy;
+    keys[at + 1] = sport;
+    keys[at + 2] = dport;
+    const { length } = src;
+    this.#addressLengths[place] = length;
+    for (let i = 0; i < length; i++) {
+      keys[at + 3 + i] = src.charCodeAt(i);
+      keys[at + 3 + length + i] = dst.charCodeAt(i);
+    }
+  }
+
+  #hasKey(place: number, { policy, sport, dport, src, dst }: FlowEnds): boolean {
+    const keys = this.#keys;
+    const at = place * KEY_CHARS;
+    const { length } = src;
+    if (this.#addressLengths[place] !== length) return false;
+    if (keys[at] !== policy || keys[at + 1] !== sport || keys[at + 2] !== dport) return false;
+    for (let i = 0; i < length; i++) {
+      if (keys[at + 3 + i] !== src.charCodeAt(i) || keys[at + 3 + length + i] !== dst.charCodeAt(i)) return false;
+    }
     return true;
   }
 

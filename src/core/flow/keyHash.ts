@@ -7,7 +7,16 @@
 import { createHash } from "node:crypto";
 import type { Addr } from "../net/address.js";
 
-/** Characters of a key, each of 16 bits: policy, two ports, two addresses of 16 bytes (`flowId`). */
+/** A flow, by what a table finds it by. Policy and ports have 16 bits each. */
+export interface FlowEnds {
+  readonly policy: number;
+  readonly sport: number;
+  readonly dport: number;
+  readonly src: Addr;
+  readonly dst: Addr;
+}
+
+/** Characters of a flow, each of 16 bits: policy, two ports, two addresses of 16 bytes. */
 export const KEY_CHARS = 3 + 2 * 16;
 
 export class KeyHash {
@@ -22,16 +31,16 @@ export class KeyHash {
     this.#multipliers = Int32Array.from({ length: count }, (_, i) => stream.readInt32LE(i * 4));
   }
 
-  /** Of at most KEY_CHARS characters. A signed number of 32 bits. */
-  of(key: string): number {
-    return this.#text(key, 0, this.#multipliers[KEY_CHARS]!);
+  /** A signed number of 32 bits. */
+  of({ policy, sport, dport, src, dst }: FlowEnds): number {
+    return this.ofParts(policy, sport, dport, src, dst);
   }
 
-  /** The same as of the `flowId` of these, without making one. */
-  ofFlow(policy: number, sport: number, dport: number, src: Addr, dst: Addr): number {
+  /** The same of any three numbers of 16 bits and two addresses. */
+  ofParts(first: number, second: number, third: number, src: Addr, dst: Addr): number {
     const by = this.#multipliers;
     let hash = by[KEY_CHARS]!;
-    hash = (hash + Math.imul(by[0]!, policy) + Math.imul(by[1]!, sport) + Math.imul(by[2]!, dport)) | 0;
+    hash = (hash + Math.imul(by[0]!, first) + Math.imul(by[1]!, second) + Math.imul(by[2]!, third)) | 0;
     return this.#text(dst, 3 + src.length, this.#text(src, 3, hash));
   }
 

@@ -80,7 +80,20 @@ export class StreamAssembler {
     return this.#pieces.length;
   }
 
-  /** A view from `firstSeq` to the first gap, valid until the next `add` or `consume`. */
+  /** What has come from `firstSeq` to the first gap stands in `bytes` [start, end), until the next `add` or `consume`. */
+  get bytes(): Uint8Array {
+    return this.#buffer;
+  }
+
+  get start(): number {
+    return this.#head;
+  }
+
+  get end(): number {
+    return this.#tail;
+  }
+
+  /** The same as a view. */
   contiguous(): Uint8Array {
     return this.#buffer.subarray(this.#head, this.#tail);
   }
@@ -100,26 +113,23 @@ export class StreamAssembler {
     this.#firstSeq = firstSeq >>> 0;
   }
 
-  /** Take one segment's payload; copies what it keeps. A part before `firstSeq` is cut off. */
-  add(seq: number, bytes: Uint8Array): AddResult {
-    let start = seqDiff(seq, this.#firstSeq);
-    const end = start + bytes.length;
-    if (start >= this.#maxBytes && !(bytes.length === 0 && start === this.#maxBytes)) return "outside";
+  /** Take one segment's payload, `bytes` [from, to); copies what it keeps. A part before `firstSeq` is cut off. */
+  add(seq: number, bytes: Uint8Array, from = 0, to = bytes.length): AddResult {
+    const offset = seqDiff(seq, this.#firstSeq);
+    const end = offset + (to - from);
+    if (offset >= this.#maxBytes && !(from === to && offset === this.#maxBytes)) return "outside";
     if (end < -this.#maxBytes) return "outside";
     if (end > this.#maxBytes) return "too-large";
-    if (bytes.length === 0) return "ok";
+    if (from === to) return "ok";
     if (end <= 0) return "duplicate";
-    let payload = bytes;
-    if (start < 0) {
-      payload = bytes.subarray(-start);
-      start = 0;
-    }
+    const start = Math.max(offset, 0);
+    const first = from + (start - offset);
     const have = this.#tail - this.#head;
     if (start === have && this.#pieces.length === 0) {
-      this.#append(payload);
+      this.#append(bytes, first, to);
       return "ok";
     }
-    return this.#merge(start, payload, have);
+    return this.#merge(start, bytes.subarray(first, to), have);
   }
 
   /** Drop `n` bytes from the front (at most those that are contiguous). */
@@ -158,7 +168,7 @@ export class StreamAssembler {
     if (!closesGap && this.#pieces.length + fresh.length > this.#maxSegments) return "too-many";
     for (const piece of fresh) {
       if (piece.start === this.#tail - this.#head) {
-        this.#append(piece.bytes);
+        this.#append(piece.bytes, 0, piece.bytes.length);
         this.#absorb();
       } else {
         this.#insert({ start: piece.start, bytes: Uint8Array.prototype.slice.call(piece.bytes) });
@@ -179,7 +189,7 @@ export class StreamAssembler {
     let count = 0;
     for (const piece of this.#pieces) {
       if (piece.start !== this.#tail - this.#head) break;
-      this.#append(piece.bytes);
+      this.#append(piece.bytes, 0, piece.bytes.length);
       this.#pieceBytes -= piece.bytes.length;
       count++;
     }
@@ -187,10 +197,11 @@ export class StreamAssembler {
   }
 
   /** Amortised O(1) a byte: the buffer at least doubles, and is moved to its front only when that frees half of it. */
-  #append(bytes: Uint8Array): void {
+  #append(bytes: Uint8Array, from: number, to: number): void {
     const have = this.#tail - this.#head;
-    if (this.#tail + bytes.length > this.#buffer.length) {
-      const need = have + bytes.length;
+    const length = to - from;
+    if (this.#tail + length > this.#buffer.length) {
+      const need = have + length;
       if (need <= this.#buffer.length / 2) {
         this.#buffer.copyWithin(0, this.#head, this.#tail);
       } else {
@@ -202,8 +213,14 @@ export class StreamAssembler {
       this.#head = 0;
       this.#tail = have;
     }
-    this.#buffer.set(bytes, this.#tail);
-    this.#tail += bytes.length;
+    if (this.#tail + bytes.length <= this.#buffer.length) {
+      // All of it, then what is wanted of it to the front: a view of that part costs more, and is garbage.
+      this.#buffer.set(bytes, this.#tail);
+      if (from > 0) this.#buffer.copyWithin(this.#tail, this.#tail + from, this.#tail + to);
+    } else {
+      this.#buffer.set(bytes.subarray(from, to), this.#tail);
+    }
+    this.#tail += length;
   }
 
   #larger(need: number): Uint8Array {

@@ -6,6 +6,7 @@ import type { Addr } from "../net/address.js";
 import { AddressTable } from "./addressTable.js";
 import type { NameIndex } from "./nameIndex.js";
 import { rangeMatches } from "./ports.js";
+import type { Writable } from "../writable.js";
 import type { AddressDecision, KernelCidr, KernelPortRange, NameDecision, Policy, PolicySpec } from "./types.js";
 
 export interface CompiledParts {
@@ -31,6 +32,7 @@ export class CompiledPolicy implements Policy {
   readonly #parts: CompiledParts;
   readonly #addresses: AddressTable;
   readonly #resolvers: ReadonlySet<Addr>;
+  readonly #decision: Writable<NameDecision> = { rule: 0, ports: 0 };
 
   constructor(parts: CompiledParts) {
     this.id = parts.spec.id;
@@ -44,7 +46,10 @@ export class CompiledPolicy implements Policy {
 
   matchName(name: string): NameDecision | undefined {
     const rule = this.#parts.names.match(name);
-    return rule === 0 ? undefined : { rule, ports: this.ports };
+    if (rule === 0) return undefined;
+    this.#decision.rule = rule;
+    this.#decision.ports = this.ports;
+    return this.#decision;
   }
 
   decideAddress(addr: Addr, proto: number, port: number): AddressDecision {
@@ -91,7 +96,8 @@ export class CompiledPolicy implements Policy {
   }
 
   #inSet(ports: number, proto: number, port: number): boolean {
-    return this.portSet(ports).some((range) => rangeMatches(range, proto, port));
+    for (const range of this.portSet(ports)) if (rangeMatches(range, proto, port)) return true;
+    return false;
   }
 }
 

@@ -101,7 +101,7 @@ export interface NameDecision {
 export interface Policy {
   readonly id: number;
   readonly spec: PolicySpec;
-  /** `name` in normal form. undefined: no rule allows it. */
+  /** `name` in normal form. undefined: no rule allows it. The answer is valid until the next question. */
   matchName(name: string): NameDecision | undefined;
   /** The same answer as the kernel's CIDR tables give. */
   decideAddress(addr: Addr, proto: number, port: number): AddressDecision;

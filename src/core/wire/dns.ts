@@ -3,12 +3,13 @@
  */
 import { addrFromBytes, type Addr } from "../net/address.js";
 import { u16, u32, u8 } from "./bytes.js";
-import { DnsType, type DnsMessage, type DnsQuestion, type DnsRecord } from "./dnsMessage.js";
+import { DnsReading, DnsType, type DnsMessage, type DnsQuestion, type DnsRecord } from "./dnsMessage.js";
 import { appendLabel, nameText } from "./dnsName.js";
-import { done, invalid, type Parsed } from "./result.js";
+import type { Writable } from "../writable.js";
+import { done, invalid, type Invalid, type Parsed } from "./result.js";
 
-export { buildDnsDenial, resolveChain, type ResolvedAddress, type ResolvedChain } from "./dnsAnswer.js";
-export { DnsType, type DnsMessage, type DnsQuestion, type DnsRecord } from "./dnsMessage.js";
+export { AnswerChain, buildDnsDenial, isLearnable } from "./dnsAnswer.js";
+export { DnsReading, DnsType, type DnsMessage, type DnsQuestion, type DnsRecord } from "./dnsMessage.js";
 
 export type DnsCode =
   /** ends inside the header, a name or a record */
@@ -32,37 +33,47 @@ export type DnsCode =
 
 /** One whole message in `bytes` [offset, end). Over TCP without its length. Never needMore: a message is whole or broken. */
 export function parseDns(bytes: Uint8Array, offset: number, end: number): Parsed<DnsMessage, DnsCode> {
+  const message = new DnsReading();
+  return readDns(bytes, offset, end, message) ?? done(message);
+}
+
+/** `parseDns` into `message`, for who reads many. Something: why it is invalid; then what stands in `message` means nothing. */
+export function readDns(
+  bytes: Uint8Array,
+  offset: number,
+  end: number,
+  message: DnsReading,
+): Invalid<DnsCode> | undefined {
+  message.clear();
   if (end > bytes.length || end - offset < HEADER) return invalid("truncated", Math.min(end, bytes.length));
   const questionCount = u16(bytes, offset + 4);
   const recordCount = u16(bytes, offset + 6) + u16(bytes, offset + 8) + u16(bytes, offset + 10);
   // The shortest question is the root with type and class, the shortest record adds TTL and RDLENGTH.
   if (questionCount * 5 + recordCount * 11 > end - offset - HEADER) return invalid("counts", offset + 4);
 
-  const cursor = new Cursor(bytes, offset, end);
-  // Of their size from the start: the first push would make room for 17.
-  const questions = Array<DnsQuestion>(questionCount);
-  let questionEnd = cursor.at;
+  const cursor = CURSOR;
+  cursor.begin(bytes, offset, end);
   for (let i = 0; i < questionCount; i++) {
     const name = cursor.name();
     if (name === null || !cursor.has(4)) return cursor.invalid();
-    questions[i] = { name, type: u16(bytes, cursor.at), class: u16(bytes, cursor.at + 2) };
+    const question = message.addQuestion();
+    question.name = name;
+    question.type = u16(bytes, cursor.at);
+    question.class = u16(bytes, cursor.at + 2);
     cursor.at += 4;
-    if (i === 0) questionEnd = cursor.at;
+    if (i === 0) message.setQuestion(bytes, offset + HEADER, cursor.at);
   }
-  const records = Array<DnsRecord>(recordCount);
-  let recordsRead = 0;
   let opt: DnsRecord | undefined;
   for (let section = 0; section < 3; section++) {
     for (let i = u16(bytes, offset + 6 + 2 * section); i > 0; i--) {
       const start = cursor.at;
-      const record = readRecord(cursor, SECTIONS[section]!);
-      if (!record) return cursor.invalid();
+      const record = message.addRecord();
+      if (!readRecord(cursor, SECTIONS[section]!, record)) return cursor.invalid();
       if (record.type === DnsType.OPT) {
         // RFC 6891 6.1.1: one, in the additional section, owned by the root.
         if (opt || section !== 2 || u8(bytes, start) !== 0 || !optionsFit(bytes, record)) return invalid("opt", start);
         opt = record;
       }
-      records[recordsRead++] = record;
     }
   }
   if (cursor.at !== end) return invalid("trailing", cursor.at);
@@ -70,21 +81,17 @@ export function parseDns(bytes: Uint8Array, offset: number, end: number): Parsed
   const flags = u16(bytes, offset + 2);
   // The TTL of an OPT record is {extended rcode, version, flags}; it stands 6 bytes before the data.
   const optTtl = opt ? u32(bytes, opt.dataOffset - 6) : 0;
-  return done<DnsMessage>({
-    id: u16(bytes, offset),
-    response: (flags & 0x8000) !== 0,
-    opcode: (flags >> 11) & 15,
-    authoritative: (flags & 0x0400) !== 0,
-    truncated: (flags & 0x0200) !== 0,
-    recursionDesired: (flags & 0x0100) !== 0,
-    checkingDisabled: (flags & 0x0010) !== 0,
-    rcode: ((optTtl >>> 24) << 4) | (flags & 15),
-    questions,
-    records,
-    edns: opt !== undefined,
-    dnssecOk: (optTtl & 0x8000) !== 0,
-    questionBytes: Uint8Array.prototype.slice.call(bytes, offset + HEADER, questionEnd),
-  });
+  message.id = u16(bytes, offset);
+  message.response = (flags & 0x8000) !== 0;
+  message.opcode = (flags >> 11) & 15;
+  message.authoritative = (flags & 0x0400) !== 0;
+  message.truncated = (flags & 0x0200) !== 0;
+  message.recursionDesired = (flags & 0x0100) !== 0;
+  message.checkingDisabled = (flags & 0x0010) !== 0;
+  message.rcode = ((optTtl >>> 24) << 4) | (flags & 15);
+  message.edns = opt !== undefined;
+  message.dnssecOk = (optTtl & 0x8000) !== 0;
+  return undefined;
 }
 
 /** A question by itself: name, type, class, without compression. undefined: it isn't one. */
@@ -101,16 +108,17 @@ const CLASS_IN = 1;
 const MAX_JUMPS = 64;
 const SECTIONS = ["answer", "authority", "additional"] as const;
 
-function readRecord(cursor: Cursor, section: DnsRecord["section"]): DnsRecord | null {
+/** false: it is broken, and the cursor says how. */
+function readRecord(cursor: Cursor, section: DnsRecord["section"], record: Writable<DnsRecord>): boolean {
   const { bytes } = cursor;
   const name = cursor.name();
-  if (name === null || !cursor.has(10)) return null;
+  if (name === null || !cursor.has(10)) return false;
   const type = u16(bytes, cursor.at);
   const class_ = u16(bytes, cursor.at + 2);
   const ttl = u32(bytes, cursor.at + 4);
   const dataLength = u16(bytes, cursor.at + 8);
   cursor.at += 10;
-  if (!cursor.has(dataLength)) return null;
+  if (!cursor.has(dataLength)) return false;
   const dataOffset = cursor.at;
   cursor.at += dataLength;
   let address: Addr | undefined;
@@ -118,29 +126,27 @@ function readRecord(cursor: Cursor, section: DnsRecord["section"]): DnsRecord | 
   if (class_ === CLASS_IN) {
     if (type === DnsType.A || type === DnsType.AAAA) {
       const size = type === DnsType.A ? 4 : 16;
-      if (dataLength !== size) return cursor.fail("rdata", dataOffset);
+      if (dataLength !== size) return cursor.refuse("rdata", dataOffset);
       address = addrFromBytes(bytes, dataOffset, size);
     } else if (type === DnsType.CNAME || type === DnsType.DNAME) {
       const behind = cursor.at;
       cursor.at = dataOffset;
       const alias = cursor.name();
-      if (alias === null) return null;
-      if (cursor.at !== behind) return cursor.fail("rdata", dataOffset);
+      if (alias === null) return false;
+      if (cursor.at !== behind) return cursor.refuse("rdata", dataOffset);
       target = alias;
     }
   }
-  // One literal, so that all records have one shape: copying into a second one costs more than all the rest.
-  return {
-    section,
-    name,
-    type,
-    class: class_,
-    ttl: ttl > 0x7fffffff ? 0 : ttl,
-    address,
-    target,
-    dataOffset,
-    dataLength,
-  };
+  record.section = section;
+  record.name = name;
+  record.type = type;
+  record.class = class_;
+  record.ttl = ttl > 0x7fffffff ? 0 : ttl;
+  record.address = address;
+  record.target = target;
+  record.dataOffset = dataOffset;
+  record.dataLength = dataLength;
+  return true;
 }
 
 /** RFC 6891 6.1.2: {code, length, data} until the end, exactly. */
@@ -152,23 +158,28 @@ function optionsFit(bytes: Uint8Array, record: DnsRecord): boolean {
 }
 
 class Cursor {
-  at: number;
+  bytes: Uint8Array = new Uint8Array(0);
+  start = 0;
+  end = 0;
+  at = 0;
   #error: DnsCode = "truncated";
-  #errorAt: number;
+  #errorAt = 0;
   /** The last name that was nothing but a pointer: a hundred address records of one owner are the usual answer. */
   #memoTarget = -1;
   #memoName = "";
 
-  constructor(
-    readonly bytes: Uint8Array,
-    readonly start: number,
-    readonly end: number,
-  ) {
+  /** A message in `bytes` [start, end). */
+  begin(bytes: Uint8Array, start: number, end: number): void {
+    this.bytes = bytes;
+    this.start = start;
+    this.end = end;
     this.at = start + HEADER;
+    this.#error = "truncated";
     this.#errorAt = end;
+    this.#memoTarget = -1;
   }
 
-  invalid(): Parsed<never, DnsCode> {
+  invalid(): Invalid<DnsCode> {
     return invalid(this.#error, this.#errorAt);
   }
 
@@ -176,6 +187,11 @@ class Cursor {
     this.#error = code;
     this.#errorAt = at;
     return null;
+  }
+
+  refuse(code: DnsCode, at: number): false {
+    this.fail(code, at);
+    return false;
   }
 
   /** Without an error set, what is missing is bytes: `invalid()` says "truncated". */
@@ -236,3 +252,4 @@ class Cursor {
 
 /** Filled and read within one call. */
 const SCRATCH = Buffer.alloc(256);
+const CURSOR = new Cursor();

@@ -1,72 +1,64 @@
 /**
  * What an answer says of the name that was asked for, and the answer that a denied question gets.
  */
-import type { Addr } from "../net/address.js";
 import { put16 } from "./bytes.js";
 import { DnsType, type DnsMessage, type DnsRecord } from "./dnsMessage.js";
 
-export interface ResolvedAddress {
-  readonly address: Addr;
-  /** Seconds: the least of the address record and all CNAME records that led to it. */
-  readonly ttl: number;
-  /** Names from the question (first) to the owner of the address (last). */
-  readonly chain: string[];
-}
-
-export interface ResolvedChain {
-  /** The name that was asked for; "" if the message doesn't have exactly one question in class IN. */
-  readonly name: string;
-  /** In the order of the answer; the same address twice only if it stands there twice. */
-  readonly addresses: ResolvedAddress[];
-  /**
-   * A, AAAA, CNAME and DNAME records of the answer section that the question doesn't lead to. The other sections are never
-   * learned from and not listed: glue stands there by right.
-   */
-  readonly offChain: DnsRecord[];
-}
-
 /**
- * Follow the answer's own CNAME records, in whatever order they stand, from the question; at most 16 (loops end earlier). A name with two
+ * The names that an answer's own CNAME records lead to from the question, in whatever order they stand; at most 16 (loops end earlier). A name with two
  * different CNAMEs leads nowhere: which of them a client follows can't be known (RFC 2181 10.1 forbids it). A DNAME record is
  * not followed itself: its CNAME, which every server adds (RFC 6672 3.1), is what leads on.
  */
-export function resolveChain(message: DnsMessage): ResolvedChain {
-  const question = message.questions[0];
-  const learnable = message.records.filter((record) => record.section === "answer" && isLearnable(record));
-  if (message.questions.length !== 1 || question?.class !== CLASS_IN) {
-    return { name: "", addresses: [], offChain: learnable };
-  }
-  // Most answers have no CNAME.
-  let links: Map<string, { target: string; ttl: number; unique: boolean }> | undefined;
-  for (const { type, name, target, ttl } of learnable) {
-    if (type !== DnsType.CNAME || target === undefined) continue;
-    links ??= new Map<string, { target: string; ttl: number; unique: boolean }>();
-    const known = links.get(name);
-    if (!known) links.set(name, { target, ttl, unique: true });
-    else if (known.target !== target) known.unique = false;
-    else known.ttl = Math.min(known.ttl, ttl);
-  }
-  const chain = [question.name];
-  /** The least TTL on the way to each name of the chain. */
-  const ttls = [Infinity];
-  for (let at = 0; at < MAX_LINKS; at++) {
-    const link = links?.get(chain[at]!);
-    if (!link?.unique || chain.includes(link.target)) break;
-    chain.push(link.target);
-    ttls.push(Math.min(ttls[at]!, link.ttl));
-  }
-  const addresses: ResolvedAddress[] = [];
-  const offChain: DnsRecord[] = [];
-  for (const record of learnable) {
-    const depth = chain.indexOf(record.name);
-    if (record.address !== undefined && depth >= 0) {
-      const least = Math.min(ttls[depth]!, record.ttl);
-      addresses.push({ address: record.address, ttl: least, chain: chain.slice(0, depth + 1) });
-    } else if (record.type === DnsType.DNAME ? !chain.some((link) => isBelow(link, record.name)) : depth < 0) {
-      offChain.push(record);
+export class AnswerChain {
+  /** From the question (first) on; none if the message doesn't have exactly one question in class IN. */
+  readonly names: string[] = [];
+  /** The least TTL on the way to each of them. */
+  readonly #ttls: number[] = [];
+
+  /** Forget the message before, follow this one. */
+  follow({ questions, records }: DnsMessage): void {
+    while (this.names.length > 0) {
+      this.names.pop();
+      this.#ttls.pop();
+    }
+    const question = questions[0];
+    if (questions.length !== 1 || question?.class !== CLASS_IN) return;
+    this.names.push(question.name);
+    this.#ttls.push(Infinity);
+    for (let at = 0; at < MAX_LINKS; at++) {
+      let target: string | undefined;
+      let least = this.#ttls[at]!;
+      let unique = true;
+      for (const record of records) {
+        if (record.type !== DnsType.CNAME || record.name !== this.names[at] || !isLearnable(record)) continue;
+        if (record.target !== (target ??= record.target)) unique = false;
+        least = Math.min(least, record.ttl);
+      }
+      if (target === undefined || !unique || this.names.includes(target)) return;
+      this.names.push(target);
+      this.#ttls.push(least);
     }
   }
-  return { name: question.name, addresses, offChain };
+
+  /** Where in the chain the record's owner stands; -1: nowhere. The other sections are never learned from: glue stands there by right. */
+  depthOf(record: DnsRecord): number {
+    return this.names.indexOf(record.name);
+  }
+
+  /** Seconds: the least of an address record and all that led to it. */
+  ttlOf(record: DnsRecord, depth: number): number {
+    return Math.min(this.#ttls[depth]!, record.ttl);
+  }
+
+  /** The question doesn't lead to this record. */
+  isOff(record: DnsRecord, depth: number): boolean {
+    return record.type === DnsType.DNAME ? !this.names.some((name) => isBelow(name, record.name)) : depth < 0;
+  }
+}
+
+/** A record of the answer section that a name may be learned by: an address or an alias. */
+export function isLearnable({ section, address, target }: DnsRecord): boolean {
+  return section === "answer" && (address !== undefined || target !== undefined);
 }
 
 /**
@@ -116,10 +108,6 @@ const FLAG_QR = 0x8000;
 const FLAG_RD = 0x0100;
 const FLAG_RA = 0x0080;
 const FLAG_CD = 0x0010;
-
-function isLearnable(record: DnsRecord): boolean {
-  return record.address !== undefined || record.target !== undefined;
-}
 
 /** encodeInto never cuts through a character. */
 function cutText(text: string): Uint8Array {

@@ -4,7 +4,7 @@
 import { domainToASCII } from "node:url";
 import { RecentStrings } from "../names/recentStrings.js";
 import { parseAddr } from "../net/address.js";
-import { done, invalid, type Parsed } from "./result.js";
+import { done, invalid, type Invalid, type Parsed } from "./result.js";
 
 export type NameCode =
   /** no name at all (text only; as labels this is the root, "") */
@@ -28,7 +28,7 @@ export function normalizeName(name: readonly Uint8Array[] | string): Parsed<stri
   if (typeof name === "string") {
     if (name === "") return done("");
     const bytes = latin1(name);
-    return bytes ? fromText(bytes, 0, bytes.length, WIRE) : invalid("character", 0);
+    return bytes ? parsed(fromText(bytes, 0, bytes.length, WIRE)) : invalid("character", 0);
   }
   let length = 0;
   let offset = 0;
@@ -63,11 +63,15 @@ export function normalizeNameText(text: string): Parsed<string, NameCode> {
  * converted: what isn't a name already is invalid.
  */
 export function normalizeHostBytes(bytes: Uint8Array, start: number, end: number): Parsed<string, NameCode> {
+  return parsed(readHostName(bytes, start, end));
+}
+
+/** The same, for who reads many: the name by itself. */
+export function readHostName(bytes: Uint8Array, start: number, end: number): string | Invalid<NameCode> {
   if (start >= end) return invalid("empty", start);
   const stop = bytes[end - 1] === DOT && end - start > 1 ? end - 1 : end;
-  const result = fromText(bytes, start, stop, HOST);
-  if (result.kind === "done" && isNumeric(result.value)) return invalid("ip-literal", start);
-  return result;
+  const name = fromText(bytes, start, stop, HOST);
+  return typeof name === "string" && isNumeric(name) ? invalid("ip-literal", start) : name;
 }
 
 /**
@@ -119,7 +123,11 @@ function table(allowed: (byte: number) => boolean): Uint8Array {
   });
 }
 
-function fromText(bytes: Uint8Array, start: number, end: number, allowed: Uint8Array): Parsed<string, NameCode> {
+function parsed(name: string | Invalid<NameCode>): Parsed<string, NameCode> {
+  return typeof name === "string" ? done(name) : name;
+}
+
+function fromText(bytes: Uint8Array, start: number, end: number, allowed: Uint8Array): string | Invalid<NameCode> {
   let length = 0;
   let from = start;
   for (;;) {
@@ -128,7 +136,7 @@ function fromText(bytes: Uint8Array, start: number, end: number, allowed: Uint8A
     const next = appendLabel(SCRATCH, length, bytes, from, to, allowed);
     if (typeof next === "string") return invalid(next, from);
     length = next;
-    if (to === end) return done(nameText(SCRATCH, length));
+    if (to === end) return nameText(SCRATCH, length);
     from = to + 1;
   }
 }

@@ -4,7 +4,7 @@
 import { addrFromBytes, type Addr } from "../net/address.js";
 import { u16, u8 } from "./bytes.js";
 import { IpProto, type IpPacket } from "./ip.js";
-import { done, invalid, type Parsed } from "./result.js";
+import { done, invalid, type Done, type Invalid } from "./result.js";
 
 export interface IcmpMessage {
   readonly type: number;
@@ -22,7 +22,7 @@ export type IcmpCode =
   /** ICMP inside IPv6 or ICMPv6 inside IPv4 */
   | "family";
 
-export function parseIcmp(bytes: Uint8Array, ip: IpPacket): Parsed<IcmpMessage, IcmpCode> {
+export function parseIcmp(bytes: Uint8Array, ip: IpPacket): Done<IcmpMessage> | Invalid<IcmpCode> {
   const at = ip.payloadOffset;
   if (ip.fragment === "first" || ip.fragment === "later") return invalid("fragment", at);
   if (ip.proto !== (ip.family === 4 ? IpProto.ICMP : IpProto.ICMPV6)) return invalid("family", 0);

@@ -3,6 +3,7 @@
  */
 import { addrFromBytes, type Addr } from "../net/address.js";
 import { u16, u32, u8 } from "./bytes.js";
+import type { Writable } from "../writable.js";
 import { done, invalid, type Invalid, type Parsed } from "./result.js";
 
 /** IP protocol numbers that the firewall speaks of. */
@@ -63,18 +64,38 @@ export type IpCode =
  * and `wireLength` can't be said in 16 bits. Every other 0 means what it says.
  */
 export function parseIp(bytes: Uint8Array, wireLength: number): Parsed<IpPacket, IpCode> {
+  const ip = emptyIp();
+  return readIp(bytes, wireLength, ip) ?? done(ip);
+}
+
+/** `parseIp` into `ip`, for who reads many. Something: why it is invalid; then `ip` is as it was. */
+export function readIp(bytes: Uint8Array, wireLength: number, ip: Writable<IpPacket>): Invalid<IpCode> | undefined {
   if (bytes.length < 1) return invalid("truncated", 0);
   const version = u8(bytes, 0) >> 4;
-  if (version === 4) return parse4(bytes, wireLength);
-  if (version === 6) return parse6(bytes, wireLength);
+  if (version === 4) return read4(bytes, wireLength, ip);
+  if (version === 6) return read6(bytes, wireLength, ip);
   return invalid("version", 0);
+}
+
+export function emptyIp(): Writable<IpPacket> {
+  return {
+    family: 4,
+    src: "" as Addr,
+    dst: "" as Addr,
+    proto: 0,
+    payloadOffset: 0,
+    payloadEnd: 0,
+    fragment: "no",
+    ttl: 0,
+    cut: false,
+  };
 }
 
 const MAX_EXT_HEADERS = 8;
 const FRAGMENT_LATER_MASK = 0x1fff;
 const FRAGMENT_MORE = 0x2000;
 
-function parse4(bytes: Uint8Array, wireLength: number): Parsed<IpPacket, IpCode> {
+function read4(bytes: Uint8Array, wireLength: number, ip: Writable<IpPacket>): Invalid<IpCode> | undefined {
   if (bytes.length < 20) return invalid("truncated", bytes.length);
   const header = (u8(bytes, 0) & 15) * 4;
   if (header < 20 || header > wireLength) return invalid("header-length", 0);
@@ -88,17 +109,16 @@ function parse4(bytes: Uint8Array, wireLength: number): Parsed<IpPacket, IpCode>
     if (bad) return bad;
   }
   const frag = u16(bytes, 6);
-  return done<IpPacket>({
-    family: 4,
-    src: addrFromBytes(bytes, 12, 4),
-    dst: addrFromBytes(bytes, 16, 4),
-    proto,
-    payloadOffset: header,
-    payloadEnd: end,
-    fragment: (frag & FRAGMENT_LATER_MASK) !== 0 ? "later" : (frag & FRAGMENT_MORE) !== 0 ? "first" : "no",
-    ttl: u8(bytes, 8),
-    cut: end > bytes.length,
-  });
+  ip.family = 4;
+  ip.src = addrFromBytes(bytes, 12, 4);
+  ip.dst = addrFromBytes(bytes, 16, 4);
+  ip.proto = proto;
+  ip.payloadOffset = header;
+  ip.payloadEnd = end;
+  ip.fragment = (frag & FRAGMENT_LATER_MASK) !== 0 ? "later" : (frag & FRAGMENT_MORE) !== 0 ? "first" : "no";
+  ip.ttl = u8(bytes, 8);
+  ip.cut = end > bytes.length;
+  return undefined;
 }
 
 function checkOptions4(bytes: Uint8Array, header: number): Invalid<IpCode> | undefined {
@@ -118,7 +138,7 @@ function checkOptions4(bytes: Uint8Array, header: number): Invalid<IpCode> | und
   return undefined;
 }
 
-function parse6(bytes: Uint8Array, wireLength: number): Parsed<IpPacket, IpCode> {
+function read6(bytes: Uint8Array, wireLength: number, ip: Writable<IpPacket>): Invalid<IpCode> | undefined {
   if (bytes.length < 40) return invalid("truncated", bytes.length);
   const length = u16(bytes, 4);
   const big = length === 0 && wireLength > 40 + 0xffff;
@@ -152,17 +172,16 @@ function parse6(bytes: Uint8Array, wireLength: number): Parsed<IpPacket, IpCode>
     at += size;
   }
   if (big && proto !== IpProto.TCP) return invalid("ext-jumbo", 4);
-  return done<IpPacket>({
-    family: 6,
-    src: addrFromBytes(bytes, 8, 16),
-    dst: addrFromBytes(bytes, 24, 16),
-    proto,
-    payloadOffset: at,
-    payloadEnd: end,
-    fragment,
-    ttl: u8(bytes, 7),
-    cut: end > bytes.length,
-  });
+  ip.family = 6;
+  ip.src = addrFromBytes(bytes, 8, 16);
+  ip.dst = addrFromBytes(bytes, 24, 16);
+  ip.proto = proto;
+  ip.payloadOffset = at;
+  ip.payloadEnd = end;
+  ip.fragment = fragment;
+  ip.ttl = u8(bytes, 7);
+  ip.cut = end > bytes.length;
+  return undefined;
 }
 
 const HOP_BY_HOP = 0;

@@ -12,20 +12,20 @@ export type FirstBytes = "tls" | "http" | "http2-prior" | "other" | "needMore";
  * - `needMore`: a prefix of one of these, or nothing. The answer for a longer stream is never another than for a shorter one, but for
  *   `needMore`.
  */
-export function sniffFirstBytes(stream: Uint8Array): FirstBytes {
-  if (stream.length === 0) return "needMore";
-  if (stream[0] === 0x16) return sniffTls(stream);
-  let start = 0;
-  while (start < stream.length && start < MAX_LINE_ENDS && isLineEnd(stream[start]!)) start++;
-  if (start === MAX_LINE_ENDS) return "other";
-  if (start === stream.length) return "needMore";
+export function sniffFirstBytes(bytes: Uint8Array, start = 0, end = bytes.length): FirstBytes {
+  if (start === end) return "needMore";
+  if (bytes[start] === 0x16) return sniffTls(bytes, start, end);
+  let at = start;
+  while (at < end && at - start < MAX_LINE_ENDS && isLineEnd(bytes[at]!)) at++;
+  if (at - start === MAX_LINE_ENDS) return "other";
+  if (at === end) return "needMore";
   // Read up to the first space; a method that isn't complete may still become one.
-  const words = start === 0 ? [...METHODS, PREFACE] : METHODS;
+  const words = at === start ? WORDS : METHODS;
   let partial = false;
   for (const word of words) {
-    const common = commonPrefix(stream, start, word);
+    const common = commonPrefix(bytes, at, end, word);
     if (common === word.length) return word === PREFACE ? "http2-prior" : "http";
-    if (start + common === stream.length) partial = true;
+    if (at + common === end) partial = true;
   }
   return partial ? "needMore" : "other";
 }
@@ -42,9 +42,12 @@ const METHODS: readonly string[] = [
   ...["LINK", "UNLINK", "PURGE"],
 ].map((method) => `${method} `);
 
-function sniffTls(stream: Uint8Array): FirstBytes {
-  if (stream.length >= 2 && stream[1] !== 3) return "other";
-  if (stream.length >= 3) return stream[2]! <= 4 ? "tls" : "other";
+/** What may stand at the very beginning. */
+const WORDS: readonly string[] = [...METHODS, PREFACE];
+
+function sniffTls(bytes: Uint8Array, start: number, end: number): FirstBytes {
+  if (end - start >= 2 && bytes[start + 1] !== 3) return "other";
+  if (end - start >= 3) return bytes[start + 2]! <= 4 ? "tls" : "other";
   return "needMore";
 }
 
@@ -52,10 +55,9 @@ function isLineEnd(byte: number): boolean {
   return byte === 0x0d || byte === 0x0a;
 }
 
-function commonPrefix(stream: Uint8Array, start: number, word: string): number {
+function commonPrefix(bytes: Uint8Array, start: number, end: number, word: string): number {
+  const longest = Math.min(word.length, end - start);
   let length = 0;
-  while (length < word.length && start + length < stream.length && stream[start + length] === word.charCodeAt(length)) {
-    length++;
-  }
+  while (length < longest && bytes[start + length] === word.charCodeAt(length)) length++;
   return length;
 }

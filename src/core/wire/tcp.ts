@@ -3,7 +3,8 @@
  */
 import { u16, u32, u8 } from "./bytes.js";
 import type { IpPacket } from "./ip.js";
-import { done, invalid, type Parsed } from "./result.js";
+import type { Writable } from "../writable.js";
+import { done, invalid, type Invalid, type Parsed } from "./result.js";
 
 export const TcpFlag = { FIN: 1, SYN: 2, RST: 4, PSH: 8, ACK: 16, URG: 32 } as const;
 
@@ -39,6 +40,27 @@ export type TcpCode =
   | "flags";
 
 export function parseTcp(bytes: Uint8Array, ip: IpPacket): Parsed<TcpSegment, TcpCode> {
+  const tcp = emptyTcp();
+  return readTcp(bytes, ip, tcp) ?? done(tcp);
+}
+
+export function emptyTcp(): Writable<TcpSegment> {
+  return {
+    sport: 0,
+    dport: 0,
+    seq: 0,
+    ack: 0,
+    flags: 0,
+    window: 0,
+    payloadOffset: 0,
+    payloadEnd: 0,
+    urgent: 0,
+    md5: false,
+  };
+}
+
+/** `parseTcp` into `tcp`, for who reads many. Something: why it is invalid; then `tcp` is as it was. */
+export function readTcp(bytes: Uint8Array, ip: IpPacket, tcp: Writable<TcpSegment>): Invalid<TcpCode> | undefined {
   const at = ip.payloadOffset;
   if (ip.fragment === "first" || ip.fragment === "later") return invalid("fragment", at);
   if (at + 20 > ip.payloadEnd || at + 20 > bytes.length) return invalid("truncated", bytes.length);
@@ -61,18 +83,17 @@ export function parseTcp(bytes: Uint8Array, ip: IpPacket): Parsed<TcpSegment, Tc
     if (kind === OPTION_MD5 || kind === OPTION_AO) md5 = true;
     option += length;
   }
-  return done<TcpSegment>({
-    sport: u16(bytes, at),
-    dport: u16(bytes, at + 2),
-    seq: u32(bytes, at + 4),
-    ack: u32(bytes, at + 8),
-    flags,
-    window: u16(bytes, at + 14),
-    payloadOffset,
-    payloadEnd: ip.payloadEnd,
-    urgent: (flags & TcpFlag.URG) !== 0 ? u16(bytes, at + 18) : 0,
-    md5,
-  });
+  tcp.sport = u16(bytes, at);
+  tcp.dport = u16(bytes, at + 2);
+  tcp.seq = u32(bytes, at + 4);
+  tcp.ack = u32(bytes, at + 8);
+  tcp.flags = flags;
+  tcp.window = u16(bytes, at + 14);
+  tcp.payloadOffset = payloadOffset;
+  tcp.payloadEnd = ip.payloadEnd;
+  tcp.urgent = (flags & TcpFlag.URG) !== 0 ? u16(bytes, at + 18) : 0;
+  tcp.md5 = md5;
+  return undefined;
 }
 
 const OPTION_MD5 = 19;

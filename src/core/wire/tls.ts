@@ -7,8 +7,8 @@
 import { u16 } from "./bytes.js";
 import type { ClientHello, TlsCode } from "./clientHello.js";
 import { done, invalid, needMore, type Parsed } from "./result.js";
-import { Extension, missing, readExtension, type Hello, type Stop } from "./tlsExtensions.js";
-import { gatherHello, streamOffset } from "./tlsRecords.js";
+import { emptyHello, Extension, missing, readExtension, type Hello, type Stop } from "./tlsExtensions.js";
+import { emptyGathered, gatherHello, streamOffset } from "./tlsRecords.js";
 
 export interface TlsLimits {
   /** Most bytes of the stream, record headers included, that a hello may take. Default 16384. */
@@ -25,13 +25,34 @@ export function parseClientHello(
   stream: Uint8Array,
   limits: TlsLimits = defaultTlsLimits,
 ): Parsed<ClientHello, TlsCode> {
-  const gathered = gatherHello(stream, limits.maxBytes);
-  if ("kind" in gathered) return gathered;
-  const { bytes, start, end, declaredEnd, length } = gathered;
-  const result = parseBody(bytes, start, end, declaredEnd, length ?? 0);
-  if (result.kind === "invalid") return invalid(result.code, streamOffset(stream, result.offset - start));
-  return length === undefined ? needMore : result;
+  const hello = emptyHello();
+  return readClientHello(stream, 0, stream.length, limits.maxBytes, hello) ?? done(hello);
 }
+
+/** `parseClientHello` of `stream` [from, to) into `hello`, for who reads many. Something: why it is not there; offsets count from `from`. */
+export function readClientHello(
+  stream: Uint8Array,
+  from: number,
+  to: number,
+  maxBytes: number,
+  hello: Hello,
+): Stop | undefined {
+  const never = gatherHello(stream, from, to, maxBytes, GATHERED);
+  if (never) return never;
+  const { bytes, start, end, declaredEnd, length } = GATHERED;
+  // It may be a copy: nobody needs it any longer than this call.
+  GATHERED.bytes = stream;
+  hello.serverName = undefined;
+  hello.noNameWhy = "absent";
+  hello.ech = hello.earlyData = false;
+  hello.length = length ?? 0;
+  const stop = readBody(bytes, start, end, declaredEnd, hello);
+  if (stop?.kind === "invalid") return invalid(stop.code, streamOffset(stream, from, to, stop.offset - start));
+  return length === undefined ? needMore : stop;
+}
+
+/** Filled and read within one call. */
+const GATHERED = emptyGathered();
 
 const HANDSHAKE_HEADER = 4;
 const RANDOM = 32;
@@ -45,13 +66,7 @@ const SEEN = new Uint16Array(MAX_EXTENSIONS);
  * every packet of every beginning, and they would be most of what it costs. So every read stands behind a comparison with `come`; one that fails
  * says by `missing` why.
  */
-function parseBody(
-  bytes: Uint8Array,
-  start: number,
-  come: number,
-  declared: number,
-  length: number,
-): Parsed<ClientHello, TlsCode> {
+function readBody(bytes: Uint8Array, start: number, come: number, declared: number, hello: Hello): Stop | undefined {
   let at = start + HANDSHAKE_HEADER;
   if (at > come) return needMore;
   if (at + 2 > come) return missing(at, 2, declared);
@@ -78,15 +93,14 @@ function parseBody(
   if (at + 1 > come) return missing(at, 1, declared);
   if (bytes[at] !== 0) return invalid("compression", at);
   at += 1;
-  const hello: Hello = { serverName: undefined, noNameWhy: "absent", ech: false, earlyData: false, length };
   // RFC 5246 7.4.1.2: a hello without extensions ends here.
-  if (at === declared) return done(hello);
+  if (at === declared) return undefined;
   if (at + 2 > come) return missing(at, 2, declared);
   const extensions = u16(bytes, at);
   at += 2;
   if (at + extensions > declared) return invalid("malformed", at);
   if (at + extensions < declared) return invalid("trailing", at - 2);
-  return readExtensions(bytes, at, come, declared, hello) ?? done(hello);
+  return readExtensions(bytes, at, come, declared, hello);
 }
 
 /** Fill `hello` from the extensions in [start, end). Something: why they are not complete, or never will be. */

@@ -3,7 +3,8 @@
  * which must be in order.
  */
 import { u16 } from "./bytes.js";
-import { normalizeHostBytes, type NameCode } from "./dnsName.js";
+import type { Writable } from "../writable.js";
+import { readHostName, type NameCode } from "./dnsName.js";
 import { invalid, needMore, type Invalid, type NeedMore } from "./result.js";
 import type { ClientHello, TlsCode } from "./clientHello.js";
 
@@ -17,7 +18,11 @@ export const Extension = {
   ESNI: 0xffce,
 } as const;
 
-export type Hello = { -readonly [K in keyof ClientHello]: ClientHello[K] };
+export type Hello = Writable<ClientHello>;
+
+export function emptyHello(): Hello {
+  return { serverName: undefined, noNameWhy: "absent", ech: false, earlyData: false, length: 0 };
+}
 
 /** Not yet, or never. */
 export type Stop = NeedMore | Invalid<TlsCode>;
@@ -82,13 +87,13 @@ function readServerName(bytes: Uint8Array, extension: number, come: number, end:
     hello.noNameWhy = "ip-literal";
     return listEnd;
   }
-  const result = normalizeHostBytes(bytes, start, nameEnd);
-  if (result.kind === "done") {
-    hello.serverName = result.value;
+  const name = readHostName(bytes, start, nameEnd);
+  if (typeof name === "string") {
+    hello.serverName = name;
     hello.noNameWhy = undefined;
     return listEnd;
   }
-  const why = result.kind === "invalid" ? result.code : "empty";
+  const why = name.code;
   if (why === "ip-literal") hello.noNameWhy = "ip-literal";
   const code = SERVER_NAME_CODES[why];
   return code === undefined ? listEnd : invalid(code, extension);

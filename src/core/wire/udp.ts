@@ -3,7 +3,8 @@
  */
 import { u16 } from "./bytes.js";
 import type { IpPacket } from "./ip.js";
-import { done, invalid, type Parsed } from "./result.js";
+import type { Writable } from "../writable.js";
+import { done, invalid, type Invalid, type Parsed } from "./result.js";
 
 export interface UdpDatagram {
   readonly sport: number;
@@ -25,16 +26,25 @@ export type UdpCode =
   | "length";
 
 export function parseUdp(bytes: Uint8Array, ip: IpPacket): Parsed<UdpDatagram, UdpCode> {
+  const udp = emptyUdp();
+  return readUdp(bytes, ip, udp) ?? done(udp);
+}
+
+export function emptyUdp(): Writable<UdpDatagram> {
+  return { sport: 0, dport: 0, payloadOffset: 0, payloadEnd: 0 };
+}
+
+/** `parseUdp` into `udp`, for who reads many. Something: why it is invalid; then `udp` is as it was. */
+export function readUdp(bytes: Uint8Array, ip: IpPacket, udp: Writable<UdpDatagram>): Invalid<UdpCode> | undefined {
   const at = ip.payloadOffset;
   if (ip.fragment === "first" || ip.fragment === "later") return invalid("fragment", at);
   if (at + 8 > ip.payloadEnd || at + 8 > bytes.length) return invalid("truncated", bytes.length);
   if (u16(bytes, at + 4) !== ip.payloadEnd - at) return invalid("length", at + 4);
-  return done<UdpDatagram>({
-    sport: u16(bytes, at),
-    dport: u16(bytes, at + 2),
-    payloadOffset: at + 8,
-    payloadEnd: ip.payloadEnd,
-  });
+  udp.sport = u16(bytes, at);
+  udp.dport = u16(bytes, at + 2);
+  udp.payloadOffset = at + 8;
+  udp.payloadEnd = ip.payloadEnd;
+  return undefined;
 }
 
 /**

@@ -1,10 +1,14 @@
 /**
  * A playbook drives the engine as packets would: each step gives one event and says which commands must come out, in order.
  * Commands are written as short lines ("accept 1 mark=allow", "learn www.x.io 198.51.100.7") so that a mismatch reads as a diff.
+ *
+ * What the engine lends and borrows is used again by the next packet: events and their bytes, commands, and its own headers of a packet. So after each step all
+ * of it is overwritten, and whatever test runs here fails if something was kept that is no copy.
  */
 import assert from "node:assert/strict";
 import { FLOW_FAST, FLOW_FINAL, FLOW_OPENED, FLOW_RELEASED, reasonName } from "../../../src/core/abi.generated.js";
 import type { AskedQuestion } from "../../../src/core/engine/asked.js";
+import { CommandList } from "../../../src/core/engine/commandList.js";
 import type { Command, FlowKey, FlowPutCommand } from "../../../src/core/engine/commands.js";
 import { Engine, type EngineConfig } from "../../../src/core/engine/engine.js";
 import type { ClientId, Event, Hook, PacketEvent, PacketId } from "../../../src/core/engine/events.js";
@@ -16,6 +20,7 @@ import { parsePolicy, type PolicyFlags } from "../../../src/core/policy/parse.js
 import { parseDns } from "../../../src/core/wire/dns.js";
 import { parseIp } from "../../../src/core/wire/ip.js";
 import { parseTcp } from "../../../src/core/wire/tcp.js";
+import { tcp, udp } from "../../packets.js";
 
 export const CLIENT = "192.168.77.2";
 export const CLIENT6 = "fd77::2";
@@ -59,6 +64,8 @@ export class Playbook {
   #nextId = 0;
   /** Verdicts by packet id: each id must get exactly one. */
   readonly #verdicts = new Map<number, number>();
+  readonly #out = new CommandList();
+  readonly #cached = {} as CachedFlow;
 
   constructor(
     flags: Partial<PolicyFlags> = {},
@@ -71,11 +78,17 @@ export class Playbook {
     this.engine = new Engine({
       policies,
       limits: { ...defaultLimits, ...limits },
-      lookupFlow: (key) => this.#kernel.get(JSON.stringify(key)),
+      lookupFlow: (key) => this.#lookUp(key),
       lookupAsked: (key) => this.asked.get(JSON.stringify(key)),
       hashSeed: Buffer.from("playbook"),
       ...more,
     });
+  }
+
+  /** Lends its answer, as the edge does. */
+  #lookUp(key: FlowKey): CachedFlow | undefined {
+    const flow = this.#kernel.get(JSON.stringify(key));
+    return flow && Object.assign(this.#cached, flow);
   }
 
   get policy(): number {
@@ -101,14 +114,20 @@ export class Playbook {
       checksumPending: options.checksumPending ?? false,
     };
     const lines = this.event(event);
-    // The next batch lies in the same memory: what the engine keeps must be a copy. (A Buffer's slice is none.)
+    // The next batch lies in the same memory. (A Buffer's slice is no copy.)
     lent.fill(0xaa);
+    spoil(event);
+    spoil(this.#cached);
+    this.#spoilHeaders();
     return lines;
   }
 
   event(event: Event): string[] {
-    const out: Command[] = [];
-    this.engine.handle(event, this.now, out);
+    this.engine.handle(event, this.now, this.#out);
+    const lent = [...this.#out];
+    const out = lent.map(copyOf);
+    this.#out.clear();
+    lent.forEach(spoil);
     this.all.push(...out);
     for (const command of out) {
       if (command.type === "flowPut") this.#put(command);
@@ -119,6 +138,28 @@ export class Playbook {
       assert.equal(this.#verdicts.get(command.id), 1, `second verdict for packet ${command.id}`);
     }
     return out.map(line);
+  }
+
+  /** Packets that change nothing but what the engine has at hand of a packet. */
+  #spoilHeaders(): void {
+    for (const bytes of decoys) {
+      const event: PacketEvent = {
+        type: "packet",
+        id: 0xffff_ffff as PacketId,
+        hook: "input",
+        ifindexIn: 2,
+        ifindexOut: 0,
+        mark: 0,
+        client: "decoy decoy deco" as ClientId,
+        policy: this.policy,
+        bytes,
+        wireLength: bytes.length,
+        checksumPending: false,
+      };
+      this.engine.handle(event, this.now, this.#out);
+      assert.deepEqual([...this.#out].map(line), ["accept 4294967295"]);
+      this.#out.clear();
+    }
   }
 
   /** The server acknowledges every SYN that passed. */
@@ -160,6 +201,31 @@ export class Playbook {
     for (let id = 1; id <= this.#nextId; id++) {
       assert.equal(this.#verdicts.get(id), 1, `packet ${id} got ${this.#verdicts.get(id) ?? 0} verdicts`);
     }
+  }
+}
+
+/** To this box and no question: not for the engine to judge. */
+const decoyEnds = { src: "203.0.113.201", dst: "203.0.113.202" };
+const decoys = [
+  udp(decoyEnds, { sport: 7, dport: 9 }, Buffer.from("decoy")),
+  tcp(decoyEnds, { sport: 11, dport: 13, seq: 0xdec0_dec0, flags: "A" }, Buffer.from("decoy")),
+];
+
+function copyOf(command: Command): Command {
+  const copy: Record<string, unknown> = { ...command };
+  for (const [field, value] of Object.entries(copy)) {
+    if (value instanceof Uint8Array) copy[field] = Uint8Array.from(value);
+    else if (field === "key") copy[field] = { ...(value as object) };
+  }
+  return copy as unknown as Command;
+}
+
+/** All but what it is, which no user of it may rely on either. */
+function spoil(lent: object): void {
+  const fields = lent as Record<string, unknown>;
+  for (const [field, value] of Object.entries(fields)) {
+    if (field === "key") spoil(value as object);
+    else if (field !== "type") fields[field] = "spoiled";
   }
 }
 

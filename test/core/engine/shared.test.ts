@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import dnsPacket from "dns-packet";
-import { LearnedTable } from "../../../src/core/engine/learned.js";
+import { CommandList } from "../../../src/core/engine/commandList.js";
+import { LearnedTable, type LearnedEntry } from "../../../src/core/engine/learned.js";
 import { clientHello, tcp, udp } from "../../packets.js";
 import { addr, CLIENT, CLIENT_ID, Playbook, RESOLVER, SITE } from "./playbook.js";
 
@@ -23,8 +24,49 @@ function play(): { play: Playbook; learned: LearnedTable } {
 function learn(learned: LearnedTable, now: number): void {
   const chain = ["www.x.io"];
   const entry = { policy: 1, client: CLIENT_ID, address: addr(SITE), name: "www.x.io", chain, rule: 1, ports: 0 };
-  learned.learn({ ...entry, expires: now + 60_000 }, []);
+  learned.learn({ ...entry, expires: now + 60_000 }, new CommandList());
 }
+
+/** Gives one object for every answer, as `KernelNames` does. */
+class Lending extends LearnedTable {
+  readonly #lent = {} as LearnedEntry;
+
+  override latest(...of: Parameters<LearnedTable["latest"]>): LearnedEntry | undefined {
+    const found = super.latest(...of);
+    return found && Object.assign(this.#lent, found);
+  }
+
+  override binding(...of: Parameters<LearnedTable["binding"]>): LearnedEntry | undefined {
+    const found = super.binding(...of);
+    return found && Object.assign(this.#lent, found);
+  }
+}
+
+it("what a flow's address was learned for is its own, whatever was asked of other flows since", () => {
+  const learned = new Lending(10);
+  const one = new Playbook({}, {}, { learned });
+  const other = "198.51.100.8";
+  for (const [name, address] of [["www.x.io", SITE], ["a.y.io", other]] as const) {
+    const entry = { policy: 1, client: CLIENT_ID, address: addr(address), name, chain: [name], rule: 1, ports: 0 };
+    learned.learn({ ...entry, expires: one.now + 60_000 }, new CommandList());
+  } // prettier-ignore
+  // To each the other one's name, in turns.
+  const flows = [
+    { ends: site, sport: 1, hello: clientHello(["a.y.io"]) },
+    { ends: { src: CLIENT, dst: other }, sport: 2, hello },
+  ];
+  for (const { ends, sport } of flows) one.packet(tcp(ends, { sport, seq: 999, flags: "S" }));
+  one.answer();
+  for (const { ends, sport, hello } of flows) one.packet(tcp(ends, { sport, seq: 1000 }, hello.subarray(0, 20)));
+  for (const { ends, sport, hello } of flows) one.packet(tcp(ends, { sport, seq: 1020 }, hello.subarray(20)));
+  const said = one.all.flatMap((command) =>
+    command.type === "decision" ? [`${command.name}: ${command.detail}`] : [],
+  );
+  assert.deepEqual(said, ["a.y.io: address was learned for www.x.io", "www.x.io: address was learned for a.y.io"]);
+  const by = one.all.flatMap((command) => (command.type === "decision" ? [command.by] : []));
+  assert.deepEqual(by, [CLIENT_ID, CLIENT_ID], "for whoever must look up a name");
+  one.finish();
+});
 
 describe("names that another engine learns", () => {
   it("count from the moment that they are there, also amid a connection", () => {

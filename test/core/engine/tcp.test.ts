@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import type { PolicyFlags } from "../../../src/core/policy/parse.js";
-import type { Command } from "../../../src/core/engine/commands.js";
+import { CommandList } from "../../../src/core/engine/commandList.js";
 import type { ClientId } from "../../../src/core/engine/events.js";
 import type { EngineLimits } from "../../../src/core/engine/limits.js";
 import { clientHello, ip, ping, tcp, udp } from "../../packets.js";
@@ -721,9 +721,9 @@ describe("decisions of the kernel", () => {
     assert.deepEqual(play.event(event("deny", tcp(v4, { flags: "R" }))), ["DENY unlearned www.x.io"]);
     assert.deepEqual(play.event(event("allow", tcp(v4, { flags: "S" }))), ["ALLOW unlearned www.x.io"]);
     const details = (bytes: Uint8Array) => {
-      const out: Command[] = [];
+      const out = new CommandList();
       play.engine.handle(event("deny", bytes), play.now, out);
-      return out.flatMap((one) => (one.type === "decision" ? [one.detail] : []));
+      return [...out].flatMap((one) => (one.type === "decision" ? [one.detail] : []));
     };
     assert.deepEqual(details(udp(v4, { dport: 53 }, Buffer.from("x"))), ["not a trusted resolver (--resolver)"]);
     assert.deepEqual(details(udp(v4, { dport: 54 }, Buffer.from("x"))), [undefined]);

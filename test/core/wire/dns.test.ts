@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import * as dnsPacket from "dns-packet";
 import { formatAddr } from "../../../src/core/net/address.js";
-import { DnsType, parseDns, type DnsMessage } from "../../../src/core/wire/dns.js";
+import { DnsReading, DnsType, parseDns, readDns, type DnsMessage } from "../../../src/core/wire/dns.js";
 import { codeOf, fixture, hex, mutate, Random, u16be, valueOf } from "./bytes.js";
 
 const parse = (bytes: Uint8Array) => parseDns(bytes, 0, bytes.length);
@@ -80,13 +80,27 @@ describe("parseDns, real messages", () => {
     const wrapped = Buffer.concat([Buffer.alloc(28, 0xc0), bytes, Buffer.alloc(5, 0xc0)]);
     const inner = valueOf(parseDns(wrapped, 28, 28 + bytes.length));
     const plain = valueOf(parse(bytes));
-    assert.deepEqual(inner, { ...plain, records: plain.records.map((r) => ({ ...r, dataOffset: r.dataOffset + 28 })) });
+    assert.deepEqual(inner.questionBytes, plain.questionBytes);
+    assert.deepEqual(
+      { ...inner },
+      { ...plain, records: plain.records.map((r) => ({ ...r, dataOffset: r.dataOffset + 28 })) },
+    );
   });
 
   it("keeps the question's bytes when the buffer is used again", () => {
     const bytes = Buffer.from(fixture("dns-query-a"));
     const { questionBytes } = valueOf(parse(bytes));
     const before = Buffer.from(questionBytes).toString("hex");
+    const message = new DnsReading();
+    assert.equal(readDns(bytes, 0, bytes.length, message), undefined);
+    assert.equal(message.isQuestion(questionBytes), true);
+    for (const other of [
+      questionBytes.subarray(1),
+      Uint8Array.of(...questionBytes, 0),
+      Buffer.from(questionBytes).fill(0, 3, 4),
+    ]) {
+      assert.equal(message.isQuestion(other), false);
+    }
     bytes.fill(0);
     assert.equal(Buffer.from(questionBytes).toString("hex"), before);
   });
@@ -331,6 +345,7 @@ it("parseDns never throws and never reads beyond its end, whatever comes", () =>
     fixture(`dns-${n}`),
   );
   let done = 0;
+  const again = new DnsReading();
   for (let i = 0; i < 20_000; i++) {
     const bytes = mutate(seeds[i % seeds.length]!, random);
     const result = parse(bytes);
@@ -339,9 +354,12 @@ it("parseDns never throws and never reads beyond its end, whatever comes", () =>
     if (result.kind !== "done") continue;
     done++;
     for (const r of result.value.records) assert.ok(r.dataOffset + r.dataLength <= bytes.length);
-    // What stands behind the message has no influence on it.
+    // What stands behind the message has no influence on it, nor what was read into the same object before it.
     const padded = Buffer.concat([bytes, Buffer.alloc(8, random.below(256))]);
-    assert.deepEqual(parseDns(padded, 0, bytes.length), result);
+    assert.equal(readDns(padded, 0, bytes.length, again), undefined);
+    assert.deepEqual(again, result.value);
+    assert.deepEqual(again.questionBytes, result.value.questionBytes);
+    assert.ok(again.isQuestion(result.value.questionBytes));
   }
   assert.ok(done > 1000, `only ${done} mutations were still valid`);
 });

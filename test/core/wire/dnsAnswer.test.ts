@@ -1,14 +1,35 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import * as dnsPacket from "dns-packet";
-import { formatAddr } from "../../../src/core/net/address.js";
-import { buildDnsDenial, parseDns, resolveChain } from "../../../src/core/wire/dns.js";
+import { formatAddr, type Addr } from "../../../src/core/net/address.js";
+import { AnswerChain, buildDnsDenial, isLearnable, parseDns } from "../../../src/core/wire/dns.js";
+import type { DnsMessage, DnsRecord } from "../../../src/core/wire/dns.js";
 import { fixture, valueOf } from "./bytes.js";
 
 type Answer = dnsPacket.Answer;
 const A = (name: string, data: string, ttl = 300): Answer => ({ type: "A", name, data, ttl });
 const CNAME = (name: string, data: string, ttl = 300): Answer => ({ type: "CNAME", name, data, ttl });
 const DNAME = (name: string, data: string): Answer => ({ type: "DNAME", name, data, ttl: 300 });
+
+/** One for all: nothing of the message before may be left. */
+const chain = new AnswerChain();
+
+/** All that an answer says of its question. */
+function resolveChain(message: DnsMessage) {
+  chain.follow(message);
+  const addresses: { readonly address: Addr; readonly ttl: number; readonly chain: string[] }[] = [];
+  const offChain: DnsRecord[] = [];
+  for (const record of message.records.filter(isLearnable)) {
+    const depth = chain.depthOf(record);
+    if (record.address !== undefined && depth >= 0) {
+      const names = chain.names.slice(0, depth + 1);
+      addresses.push({ address: record.address, ttl: chain.ttlOf(record, depth), chain: names });
+    } else if (chain.isOff(record, depth)) {
+      offChain.push(record);
+    }
+  }
+  return { name: chain.names[0] ?? "", addresses, offChain };
+}
 
 function resolve(question: string, answers: Answer[], rest: { authorities?: Answer[]; additionals?: Answer[] } = {}) {
   const bytes = dnsPacket.encode({ type: "response", questions: [{ type: "A", name: question }], answers, ...rest });
@@ -20,7 +41,7 @@ function resolve(question: string, answers: Answer[], rest: { authorities?: Answ
   };
 }
 
-describe("resolveChain", () => {
+describe("AnswerChain", () => {
   it("gives the addresses of the name that was asked for", () => {
     assert.deepEqual(resolve("WWW.x.io", [A("www.X.io", "192.0.2.1", 60), A("www.x.io", "192.0.2.2", 50)]), {
       name: "www.x.io",
