@@ -10,13 +10,20 @@
 #include "lookup.h"
 #include "maps.h"
 #include "parse.h"
+#include "quic.h"
+
+enum opening {
+	OPENS_NOTHING = 0,
+	OPENS_STREAM, // a SYN that passes: where its stream begins
+	OPENS_QUIC, // an Initial, perhaps, that climbs: whether the flow skips netfilter
+};
 
 struct decision {
 	__u32 rule;
 	__u8 verdict; // enum l7_verdict
 	__u8 reason; // enum l7_reason
 	__u8 new_flow; // 1: worth caching
-	__u8 opens; // 1: a SYN that passes; where its stream begins must be remembered
+	__u8 opens; // enum opening: what must be remembered of the beginning of a flow
 	__u8 by_hello; // 1: the first payload was read and allowed here
 	__u8 fast; // 1: a flow that skips netfilter
 	__u8 by_question; // 1: a DNS question that was read and allowed here
@@ -102,13 +109,18 @@ __noinline int judge_hello(struct __sk_buff *skb, struct packet *p, struct decis
 
 /*
  * Whether an allowed flow's packet needs no look at its bytes: the server has acknowledged what was judged, or will take these
- * bytes for what follows it (it stands at the beginning of the judged range: only an opened flow is ever judged).
+ * bytes for what follows it (it stands at the beginning of the judged range: only an opened flow is ever judged). Of QUIC: it can begin no
+ * connection and carry no hello.
  */
-static __always_inline bool is_settled(const struct l7_flow *flow, const struct packet *p)
+static __always_inline bool is_settled(struct __sk_buff *skb, const struct l7_flow *flow, struct packet *p)
 {
 	if (flow->verdict != L7_VERDICT_ALLOW)
 		return false;
-	if ((flow->flags & L7_FLOW_FINAL) || !is_tcp(p) || !p->payload)
+	if (flow->flags & L7_FLOW_FINAL)
+		return true;
+	if (!is_tcp(p))
+		return !(flow->flags & L7_FLOW_QUIC) || quic_form(skb, p) == QUIC_SHORT;
+	if (!p->payload)
 		return true;
 	return (__s32)(p->seq - flow->judged_end) >= 0;
 }
@@ -131,6 +143,18 @@ static __always_inline void decide_first_bytes(struct __sk_buff *skb, struct l7_
 	if (pending)
 		flow->flags |= L7_FLOW_CLIMBED;
 	say(d, L7_VERDICT_INSPECT, L7_REASON_INSPECT, flow->rule);
+}
+
+/*
+ * Of a flow of QUIC, what isn't settled. What has a long header may carry a hello: user space is the judge, for as long as the flow lives. All else
+ * is not for a flow that nobody has allowed yet (short headers: of a connection that began elsewhere), or speaks a version that nobody can read.
+ */
+static __always_inline void decide_quic(struct __sk_buff *skb, const struct l7_flow *flow, struct packet *p, struct decision *d)
+{
+	if (quic_form(skb, p) == QUIC_LONG)
+		say(d, L7_VERDICT_INSPECT, L7_REASON_INSPECT, flow->rule);
+	else
+		say(d, L7_VERDICT_DENY, L7_REASON_QUIC, flow->rule);
 }
 
 /* The flow of a packet if its cached verdict counts; `now` is set. 0: there is none, or none that counts. */
@@ -174,8 +198,10 @@ static __always_inline void decide_by_flow(struct __sk_buff *skb, struct l7_flow
 	d->fast = (flow->flags & L7_FLOW_FAST) != 0;
 	if (flow->verdict == L7_VERDICT_DENY)
 		say(d, L7_VERDICT_DENY, flow->reason, flow->rule);
-	else if (is_settled(flow, p))
+	else if (is_settled(skb, flow, p))
 		say(d, L7_VERDICT_ALLOW, L7_REASON_ALLOW_FLOW, flow->rule);
+	else if (flow->flags & L7_FLOW_QUIC)
+		decide_quic(skb, flow, p, d);
 	else if (!p->payload)
 		say(d, L7_VERDICT_PENDING, L7_REASON_PENDING, 0);
 	else
@@ -257,16 +283,33 @@ static __always_inline void pend_handshake(const struct packet *p, __u32 rule, s
 		return;
 	}
 	say(d, L7_VERDICT_PENDING, L7_REASON_PENDING, rule);
-	d->opens = is_syn(p);
+	d->opens = is_syn(p) ? OPENS_STREAM : OPENS_NOTHING;
 }
 
-static __always_inline void decide_by_name(struct __sk_buff *skb, const struct packet *p, const struct l7_policy *policy,
+/* QUIC's port, at an address that names decide. The name is in the Initial, which only user space reads. */
+static __always_inline void inspect_quic(struct __sk_buff *skb, struct packet *p, const struct l7_policy *policy, __u32 rule,
+					 struct decision *d)
+{
+	/* Denied with its own reason, so that clients fall back to TCP. */
+	if (!policy->quic || quic_form(skb, p) != QUIC_LONG) {
+		say(d, L7_VERDICT_DENY, L7_REASON_QUIC, rule);
+		return;
+	}
+	say(d, L7_VERDICT_INSPECT, L7_REASON_INSPECT, rule);
+	d->opens = OPENS_QUIC;
+}
+
+static __always_inline void decide_by_name(struct __sk_buff *skb, struct packet *p, const struct l7_policy *policy,
 					   struct decision *d)
 {
 	const struct l7_name *name;
 
 	if (policy->verify == L7_VERIFY_SNI) {
 		pend_handshake(p, 0, d);
+		/* What isn't QUIC, or no beginning of it, climbs as well: it may be the reply of a connection from outside. */
+		if (p->key.proto == IPPROTO_UDP && policy->quic && port_range(policy->name_ports, p) &&
+		    quic_form(skb, p) == QUIC_LONG)
+			d->opens = OPENS_QUIC;
 		return;
 	}
 	name = find_name(skb, p);
@@ -294,9 +337,8 @@ static __always_inline void decide_by_name(struct __sk_buff *skb, const struct p
 		else
 			pend_handshake(p, name->rule, d);
 	} else if (p->key.proto == IPPROTO_UDP) {
-		/* The name in a QUIC Initial isn't read yet; denied with its own reason, so that clients fall back to TCP. */
 		if (policy->verify != L7_VERIFY_DNS && port_range(policy->name_ports, p))
-			say(d, L7_VERDICT_DENY, L7_REASON_QUIC, name->rule);
+			inspect_quic(skb, p, policy, name->rule, d);
 		else
 			say(d, L7_VERDICT_ALLOW, L7_REASON_ALLOW_ADDRESS, name->rule);
 	} else if (is_echo_request(p)) {

@@ -19,7 +19,9 @@ static __always_inline __u32 wire_size(struct __sk_buff *skb, const struct packe
 {
 	if (!skb->gso_size)
 		return p->wire_len;
-	return is_tcp(p) ? p->transport + p->tcp_header - p->network + skb->gso_size : 0;
+	if (is_tcp(p))
+		return p->transport + p->tcp_header - p->network + skb->gso_size;
+	return p->key.proto == IPPROTO_UDP ? p->transport + 8 - p->network + skb->gso_size : 0;
 }
 
 /*

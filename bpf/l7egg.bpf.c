@@ -131,7 +131,7 @@ int classify(struct __sk_buff *skb)
 	 * What nearly every packet is, on a way of its own: what is counted and marked is constant here, while a decision that comes from memory
 	 * costs another tenth.
 	 */
-	if (flow && is_settled(flow, &p)) {
+	if (flow && is_settled(skb, flow, &p)) {
 		touch(flow, &p, now);
 		count(L7_REASON_ALLOW_FLOW, p.wire_len);
 		set_mark(skb, cfg, L7_VERDICT_ALLOW);

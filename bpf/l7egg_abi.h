@@ -71,7 +71,7 @@ enum l7_reason {
 	L7_REASON_PORT = 33, // destination is allowed, this port or protocol isn't
 	L7_REASON_UNLEARNED = 34, // destination is in no allowed CIDR and this client learned it for no allowed name
 	L7_REASON_EXPIRED = 35, // destination was learned, but its time to live is over
-	L7_REASON_QUIC = 36, // QUIC (udp/443) to a name: not inspected, so that clients fall back to TCP
+	L7_REASON_QUIC = 36, // QUIC that can't be inspected, or mustn't pass (--quic deny): no Initial seen, unknown version, keys that fit nothing
 	L7_REASON_PROTOCOL = 37, // protocol that is never allowed by name (GRE, SCTP, ICMP other than echo, ...)
 	L7_REASON_FRAGMENT = 38, // fragment that was not reassembled
 	L7_REASON_EXT_HEADER = 39, // IPv6 extension headers: too many, routing type 0, or unreadable
@@ -159,7 +159,7 @@ struct l7_policy {
 	__u8 present; // 0: governed without a policy: everything is denied (L7_REASON_NO_POLICY)
 	__u8 verify; // enum l7_verify
 	__u8 cidr4_shift; // 32 less the bits of an IPv4 address that its index in `cidr4_index` is made of
-	__u8 pad;
+	__u8 quic; // 1: user space reads the name in QUIC's Initials; 0: QUIC to a name is denied
 	__u32 name_ports; // port set: where a name on the wire belongs (defaults tcp 80,443,8080,8443, udp 443)
 	__u32 cidr4_index; // first of the policy's entries in `cidr4_index`
 	__u32 cidr6_node; // where the search in its IPv6 CIDRs begins: key in `cidr6_nodes`
@@ -337,6 +337,7 @@ struct l7_flow6_key {
 #define L7_FLOW_CLIMBED 4 /* flag: a payload went to user space before the verdict; it alone judges the range from then on */
 #define L7_FLOW_FAST 16 /* flag: both directions skip netfilter while l7_config.fast is 1 */
 #define L7_FLOW_RELEASED 32 /* flag: a part of the first bytes went on undecided; only who knows which may judge the rest (user space writes it) */
+#define L7_FLOW_QUIC 64 /* flag: long headers climb for as long as the flow lives: any may begin another connection, with another name */
 #define L7_FLOW_OPENED 8 /* flag: the server acknowledged this flow's SYN, so its stream begins at judged_start */
 struct l7_flow {
 	__u64 last_seen_ns;
@@ -348,7 +349,7 @@ struct l7_flow {
 	__u32 rule;
 	__u32 judged_start; // TCP sequence numbers, host order: [start, end) was judged. PENDING: both are where the stream begins
 	__u32 judged_end;
-	__u8 verdict; // ALLOW, DENY, or PENDING: a SYN passed, the first payload decides
+	__u8 verdict; // ALLOW, DENY, or PENDING: a SYN passed, the first payload decides; QUIC: an Initial went to user space
 	__u8 reason; // enum l7_reason
 	__u8 flags;
 	__u8 pad;

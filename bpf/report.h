@@ -128,6 +128,7 @@ static __noinline int remember(const struct packet *p, const struct decision *d,
 /*
  * A SYN goes out: remember where its stream begins. One that comes again changes nothing, neither what was judged since nor that a
  * payload climbed. If it can't be stored, user space finds no beginning for the first payload and denies it (MID_FLOW).
+ * Of QUIC the entry says whether the flow skips netfilter, which must be so from its first packet on; without one it doesn't.
  */
 static __noinline int open_flow(const struct packet *p, struct decision *d, __u32 generation)
 {
@@ -141,7 +142,7 @@ static __noinline int open_flow(const struct packet *p, struct decision *d, __u3
 		.judged_end = p->seq + 1,
 		.verdict = L7_VERDICT_PENDING,
 		.reason = L7_REASON_PENDING,
-		.flags = d->fast ? L7_FLOW_FAST : 0,
+		.flags = (d->fast ? L7_FLOW_FAST : 0) | (d->opens == OPENS_QUIC ? L7_FLOW_QUIC : 0),
 	};
 	const struct l7_flow *known = find_flow(p);
 

@@ -29,10 +29,10 @@ napi_value l7_program_info(napi_env env, napi_callback_info info)
 	return result;
 }
 
-/* testRun(program, data, repeat, mark, ifindex, ingressIfindex, gsoSegs) */
+/* testRun(program, data, repeat, mark, ifindex, ingressIfindex, gsoSegs, gsoSize) */
 napi_value l7_program_test_run(napi_env env, napi_callback_info info)
 {
-	napi_value argv[7], result, bytes;
+	napi_value argv[8], result, bytes;
 	struct __sk_buff in = {}, out = {};
 	union bpf_attr attr = {};
 	uint8_t *data, *returned;
@@ -41,10 +41,11 @@ napi_value l7_program_test_run(napi_env env, napi_callback_info info)
 	long err;
 	int fd;
 
-	if (!l7_args(env, info, 7, argv) || (fd = l7_fd_get(env, argv[0], L7_FD_PROGRAM)) < 0 ||
+	if (!l7_args(env, info, 8, argv) || (fd = l7_fd_get(env, argv[0], L7_FD_PROGRAM)) < 0 ||
 	    !l7_get_bytes(env, argv[1], "data", &data, &length) || !l7_get_u32(env, argv[2], "repeat", &repeat) ||
 	    !l7_get_u32(env, argv[3], "mark", &in.mark) || !l7_get_u32(env, argv[4], "ifindex", &ifindex) ||
-	    !l7_get_u32(env, argv[5], "ingressIfindex", &in.ingress_ifindex) || !l7_get_u32(env, argv[6], "gsoSegs", &in.gso_segs))
+	    !l7_get_u32(env, argv[5], "ingressIfindex", &in.ingress_ifindex) || !l7_get_u32(env, argv[6], "gsoSegs", &in.gso_segs) ||
+	    !l7_get_u32(env, argv[7], "gsoSize", &in.gso_size))
 		return NULL;
 	in.ifindex = ifindex;
 	returned = malloc(length + GROWTH);

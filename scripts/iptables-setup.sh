@@ -17,6 +17,7 @@
 #   --fail-mode MODE   closed (default): nobody listens on the queue = drop; open: = pass (--queue-bypass)
 #   --fast             forwarded flows may skip netfilter (eBPF sends them on): conntrack sees none of them, and must not guess
 #   --answers          DNS answers that eBPF confirms (pinned program `answer`) don't go to the queue
+#   --quic-ports P,... UDP ports (A or A:B) where QUIC's names decide: there no conntrack entry speaks for a packet that user space must see
 #   --masquerade       hide the LANs behind eface's address, IPv4 and IPv6
 #   --name INSTANCE    1-15 of a-z 0-9 -; default "default". It ends the names of the chains: L7EGG-FWD-default
 #   --pin-dir DIR      where the eBPF programs are pinned: DIR/INSTANCE/output, past, answer; default /sys/fs/bpf/l7egg
@@ -33,6 +34,8 @@
 #    jump over the user's later rules; from `mangle` it goes on into the whole of the user's `filter`.
 #  - Replies of connections that were opened from outside (ssh to a server in the LAN) are allowed by conntrack direction; so are ICMP errors
 #    that belong to a known connection.
+#  - But not on QUIC's ports: a server's late packet (behind conntrack's memory, or while flows skip netfilter) looks like the beginning of a connection from outside,
+#    and the client's next Initial, whatever it names, like the reply.
 #  - With --fast, conntrack must not take a packet amid a connection that skips netfilter for the beginning of another: of one from outside, or what
 #    the client says next would be a "reply"; nor of one from the client (the pinned program `past` knows the flows).
 #  - The conntrack match switches on nf_defrag: fragments are put together before they come to these hooks, and no name can hide between two.
@@ -51,7 +54,7 @@ set -euo pipefail
 # `su` without a dash leaves these out.
 export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 
-lans=() eface='' iface='' own='' fast='' answers='' queues=0 mask_text=0x30 fail_mode=closed masquerade='' name=default pin_dir=/sys/fs/bpf/l7egg dry_run=''
+lans=() eface='' iface='' own='' fast='' answers='' quic_ports=() queues=0 mask_text=0x30 fail_mode=closed masquerade='' name=default pin_dir=/sys/fs/bpf/l7egg dry_run=''
 iptables=${IPTABLES:-iptables}
 tables=(raw mangle nat)
 # Rules by family and table, "4-mangle"; what is not there is to be removed.
@@ -209,7 +212,7 @@ rules_raw() {
 }
 
 rules_mangle() {
-  local family=$1 lan proto icmp=icmp
+  local family=$1 lan proto port icmp=icmp
   [ "$family" = 4 ] || icmp=ipv6-icmp
   local to_allow="-j MARK --set-xmark $allow/$mask" is_inspect="-m mark --mark $inspect/$mask" not_allowed="-m mark ! --mark $allow/$mask"
   local reply="-m conntrack --ctstate ESTABLISHED --ctdir REPLY" related="-m conntrack --ctstate RELATED"
@@ -243,6 +246,9 @@ rules_mangle() {
 
   for lan in ${lans[@]+"${lans[@]}"}; do
     [ -z "$fast" ] || echo "-A $fwd -i $eface -o $lan -p tcp -m tcp ! --tcp-flags FIN,SYN,RST,ACK SYN -m conntrack --ctstate NEW -j DROP"
+    for port in ${quic_ports[@]+"${quic_ports[@]}"}; do
+      echo "-A $fwd -i $lan -o $eface -p udp -m udp --dport $port $is_inspect $others"
+    done
     echo "-A $fwd -i $lan -o $eface $is_inspect $reply $to_allow"
     echo "-A $fwd -i $lan -o $eface -p $icmp $is_inspect $related $to_allow"
     if [ "$first" != "$others" ]; then
@@ -259,6 +265,11 @@ rules_mangle() {
     done
   done
   [ -n "$own" ] || return 0
+  for port in ${quic_ports[@]+"${quic_ports[@]}"}; do
+    echo "-A $out -o $eface -p udp -m udp --dport $port $not_allowed -m bpf --object-pinned $pin_dir/$name/output $others"
+    # What need not be seen there is the gate's.
+    echo "-A $out -o $eface -p udp -m udp --dport $port -j RETURN"
+  done
   echo "-A $out -o $eface $reply $to_allow"
   echo "-A $out -o $eface -p $icmp $related $to_allow"
   if [ "$first" != "$others" ]; then
@@ -494,7 +505,7 @@ parse_options() {
       --answers) answers=1 && continue ;;
       --dry-run) dry_run=1 && continue ;;
       --*=*) value=${option#*=} option=${option%%=*} ;;
-      --lan | --eface | --iface | --queues | --mark-mask | --mode | --fail-mode | --name | --pin-dir)
+      --lan | --eface | --iface | --quic-ports | --queues | --mark-mask | --mode | --fail-mode | --name | --pin-dir)
         [ $# -gt 0 ] || refuse "$option needs a value"
         value=$1 && shift
         ;;
@@ -511,6 +522,10 @@ parse_options() {
         ;;
       --eface) eface=$value ;;
       --iface) iface=$value ;;
+      --quic-ports)
+        [[ $value =~ ^[0-9]{1,5}(:[0-9]{1,5})?(,[0-9]{1,5}(:[0-9]{1,5})?)*$ ]] || refuse "bad --quic-ports '$value': A or A:B, with commas between"
+        IFS=, read -r -a quic_ports <<<"$value"
+        ;;
       --queues) queues=$value ;;
       --mark-mask) mask_text=$value ;;
       --mode) [ "$value" = nfqueue ] || refuse "unknown mode '$value': nfqueue is the only one" ;;

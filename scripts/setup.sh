@@ -57,6 +57,11 @@ test_needs="
   procps              sysctl
   bpftool             bpftool
 "
+# Of the tests, what not every distribution has (Ubuntu 22.04 hasn't got it): those that need it say so and are left out there.
+quic_needs="
+  ngtcp2-client  gtlsclient
+  ngtcp2-server  /usr/sbin/gtlsserver
+"
 # What npm nfqueue, the yardstick, is built with; bench/ installs it by itself, the first time it is asked for.
 bench_needs="
   libnetfilter-queue-dev  /usr/include/libnetfilter_queue/libnetfilter_queue.h
@@ -79,6 +84,7 @@ services_of() {
     unbound) echo unbound.service unbound-resolvconf.service ;;
     nginx | iperf3 | haproxy | sniproxy | opensnitch) echo "$1.service" ;;
     squid-openssl) echo squid.service ;;
+    ngtcp2-server) echo ngtcp2d.service ;;
   esac
 }
 
@@ -108,7 +114,8 @@ main() {
   trap 'exit 143' TERM HUP
 
   system_packages "$mode"
-  if [ "$mode" = bench ]; then peer_packages; fi
+  if [ "$mode" = bench ]; then packages_that_are_there yardsticks peers "$peer_needs"; fi
+  if [ "$mode" = test ]; then packages_that_are_there "QUIC client and server" quic "$quic_needs"; fi
   # Once more, for the PATH of the command behind --: the look above was in a subshell.
   find_bpftool || true
   npm_packages
@@ -158,13 +165,13 @@ system_packages() {
 }
 
 # Those that are missing and that this distribution has. Asked once: what it hasn't got today it won't have tomorrow.
-peer_packages() {
-  local missing
-  missing=$(missing_of "$peer_needs")
-  [ -n "$missing" ] && [ "$missing" != "$(cat "$work/peers.missing" 2>/dev/null)" ] || return 0
+packages_that_are_there() {
+  local what=$1 noted=$work/$2.missing needs=$3 missing
+  missing=$(missing_of "$needs")
+  [ -n "$missing" ] && [ "$missing" != "$(cat "$noted" 2>/dev/null)" ] || return 0
   command -v apt-get >/dev/null && [ -e /etc/debian_version ] || return 0
-  step "yardsticks, as far as this distribution has them: $missing" install_available $missing
-  missing_of "$peer_needs" >"$work/peers.missing"
+  step "$what, as far as this distribution has them: $missing" install_available $missing
+  missing_of "$needs" >"$noted"
 }
 
 install_available() {

@@ -11,7 +11,18 @@ import type { Verify } from "../../src/core/policy/types.js";
 import { PacketEvents } from "../../src/edge/kernelEvents.js";
 import { META_STRIDE } from "../../src/native/types.js";
 import { policyWith } from "./inputs.js";
-import { answer, connection, deliver, FIRST_SEQ, FLOWS, interfaces, memory, query, type Queued } from "./queued.js";
+import {
+  answer,
+  connection,
+  deliver,
+  FIRST_SEQ,
+  FLOWS,
+  initial,
+  interfaces,
+  memory,
+  query,
+  type Queued,
+} from "./queued.js";
 
 /** What eBPF has cached for each of these connections: it saw the SYN and its answer. */
 const opened: CachedFlow = {
@@ -55,6 +66,23 @@ export class EngineLoop {
         for (let k = 0; k < all.length; k++) this.#give(all[k]!);
         this.#expect("decision", "allow");
         this.#now += 0.5;
+      }
+    };
+  }
+
+  /** Each with a connection id of its own; forgotten by the engine before it comes again. */
+  quic(): (times: number) => void {
+    const packets = Array.from({ length: FLOWS }, (_, i) => initial(i));
+    const [question, reply] = [query(), answer()];
+    return (times) => {
+      for (let i = 0; i < times; i++) {
+        // Its clock runs two hundred times as fast as that of the others.
+        if ((i & (FLOWS - 1)) === 0) this.#lookUp(question, reply);
+        this.#give(packets[i & (FLOWS - 1)]!);
+        this.#expect("verdict", "accept");
+        this.#now += 100;
+        if ((i & 15) === 0) this.engine.handle({ type: "tick" }, this.#now, this.#out);
+        this.#out.clear();
       }
     };
   }

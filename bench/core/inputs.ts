@@ -7,6 +7,7 @@ import type { PolicyFlags } from "../../src/core/policy/flags.js";
 import { parsePolicy } from "../../src/core/policy/parse.js";
 import { alpn, ext, hello, sni, versions, vec16, vec8 } from "../../test/core/wire/hello.js";
 import { u16be } from "../../test/core/wire/bytes.js";
+import { flight, quicHello } from "../../test/quic.js";
 
 export const client = "192.168.77.10";
 export const client6 = "2001:db8:77::10";
@@ -34,6 +35,11 @@ export function opensslHello(name: string): Buffer {
       ext(51, vec16(Buffer.concat([u16be(0x001d), vec16(Buffer.alloc(32, 9))]))),
     ]),
   });
+}
+
+/** The first datagram of a QUIC client, 1,200 bytes: a hello of 260 bytes and padding. */
+export function quicInitial(name: string): Buffer {
+  return flight(quicHello({ name, more: 100 }))[0]!;
 }
 
 /** A query as glibc sends it: one question, recursion desired. With `answers` the response to it, compressed as resolvers do. */

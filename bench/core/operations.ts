@@ -17,7 +17,17 @@ import { tcp } from "../../test/packets.js";
 import { dotted, manyCidrs } from "../cidrs.js";
 import { EdgeLoop } from "./edgeLoop.js";
 import { EngineLoop } from "./engineLoop.js";
-import { allowedName, client, client6, dnsMessage, manyNames, opensslHello, policyWith } from "./inputs.js";
+import {
+  allowedName,
+  client,
+  client6,
+  dnsMessage,
+  manyNames,
+  opensslHello,
+  policyWith,
+  quicInitial,
+} from "./inputs.js";
+import { QuicHello } from "./quicHello.js";
 
 /** Does the operation that many times. */
 export type Times = (times: number) => void;
@@ -68,6 +78,15 @@ export const parsers: readonly Operation[] = [
         must(readClientHello(bytes, 0, bytes.length, bytes.length, hello) === undefined);
         must(hello.serverName === allowedName);
       });
+    },
+  },
+  {
+    name: "quic",
+    what: "QUIC Initial: keys, header protection, AES-GCM, hello",
+    make: (): Times => {
+      const hello = new QuicHello();
+      const bytes = quicInitial(allowedName);
+      return repeat(() => must(hello.read(bytes) === allowedName));
     },
   },
   {
@@ -152,6 +171,7 @@ export const enginePaths: readonly Operation[] = [
     what: "the same under --verify sni",
     make: (): Times => new EngineLoop("sni").connections(2),
   },
+  { name: "engine-quic", what: "new QUIC connection: Initial with a ClientHello", make: () => new EngineLoop().quic() },
   { name: "engine-dns", what: "DNS query and answer, learned again", make: () => new EngineLoop().lookups() },
 ];
 

@@ -3,6 +3,7 @@ import { ClientBy } from "../../src/core/abi.generated.js";
 import type { GovernedInterface } from "../../src/edge/clients.js";
 import { META_STRIDE, Meta } from "../../src/native/types.js";
 import { tcp, udp } from "../../test/packets.js";
+import { flight, quicHello } from "../../test/quic.js";
 import { allowedName, client, dnsMessage, opensslHello, resolver } from "./inputs.js";
 
 /** Connections, a source port each; a power of two. */
@@ -52,6 +53,14 @@ export function connection(i: number, segments: 1 | 2): Queued[] {
     seq += part.length;
   }
   return packets;
+}
+
+/** The Initial of QUIC connection `i`. */
+export function initial(i: number): Queued {
+  const dcid = Buffer.alloc(8);
+  dcid.writeUInt32BE(i, 4);
+  const [datagram] = flight(quicHello({ name: allowedName }), { dcid });
+  return fromClient(udp({ src: client, dst: server }, { sport: FIRST_PORT + i, dport: 443 }, datagram!));
 }
 
 export function query(): Queued {

@@ -1,10 +1,9 @@
 /** (h) What the core's parsers and decisions take, each by itself. */
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { run } from "../../test/lab/process.js";
 import { operations } from "../core/operations.js";
 import type { Timed } from "../core/run.js";
-import { noRow, row } from "../harness/results.js";
+import { row } from "../harness/results.js";
 import type { Context, Row, Scenario } from "../harness/types.js";
 import { root } from "../load.js";
 
@@ -33,23 +32,13 @@ async function measure(context: Context): Promise<Row[]> {
   if (out.timedOut) throw new Error(`took more than ${Math.round(timeoutMs / 1_000)} s`);
   if (out.code !== 0) throw new Error(`failed: ${/^\w*Error: .*$/m.exec(out.stderr)?.[0] ?? out.stderr}`);
   const timed = JSON.parse(out.stdout) as Timed[];
-  return [...timed.map(rowOf), ...quic()];
+  return timed.map(rowOf);
 }
 
 function rowOf({ name, samples }: Timed): Row {
   const { what, among } = operations.find((operation) => operation.name === name)!;
   const point = among ? `${among.count.toLocaleString("en")} ${among.of}` : "warm";
   return row({ ...head(what, point), ...(among ? { x: among.count } : {}) }, samples);
-}
-
-function quic(): Row[] {
-  if (existsSync(join(root, "src/core/wire/quic.ts"))) return [];
-  return [
-    noRow(
-      head("QUIC Initial", "warm"),
-      "no QUIC parser yet: UDP to a name port is denied, and clients fall back to TCP",
-    ),
-  ];
 }
 
 function head(metric: string, point: string): Parameters<typeof row>[0] {

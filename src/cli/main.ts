@@ -65,6 +65,7 @@ export function buildProgram(): Command {
     )
     .option("--verify <MODE>", "dns: a learned address is enough; sni: the name on the wire; both (default: both)")
     .option("--reject <MODE>", "tell a denied client: rst (TCP reset, ICMP prohibited) or drop (default: rst)")
+    .option("--quic <MODE>", "QUIC on a name port: inspect (its name decides) or deny (default: inspect)")
     .option("--dns-deny <MODE>", "answer a denied DNS query: drop, refused, nxdomain (default: refused)")
     .option(
       "--queue <A[:B]>",

@@ -19,6 +19,7 @@ export interface RawRunOptions {
   readonly verify?: string;
   readonly reject?: string;
   readonly dnsDeny?: string;
+  readonly quic?: string;
   readonly queue?: string;
   readonly markMask?: string;
   readonly failMode?: string;
@@ -85,6 +86,7 @@ export function readRunOptions(raw: RawRunOptions): GatewayOptions {
       verify: raw.verify,
       reject: raw.reject,
       dnsDeny: raw.dnsDeny,
+      quic: raw.quic,
     },
     queues: readQueues(raw.queue, errors),
     mark: readMark(raw.markMask, errors),

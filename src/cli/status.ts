@@ -53,7 +53,7 @@ export function formatStatus(status: GatewayStatus): string[] {
   const whom = status.lan.length === 0 ? "this box's own egress" : `LAN ${status.lan.join(", ")}`;
   const out = [
     `instance ${status.instance}, pid ${status.pid}, since ${status.started}`,
-    `governed: ${whom} -> ${status.eface}; verify ${status.verify}, fail mode ${status.failMode}, mark mask ${status.markMask}`,
+    `governed: ${whom} -> ${status.eface}; verify ${status.verify}${status.quic === "deny" ? ", QUIC denied" : ""}, fail mode ${status.failMode}, mark mask ${status.markMask}`,
     `rules (${status.rules.length}): ${status.rules.slice(0, 10).join("; ")}${status.rules.length > 10 ? "; ..." : ""}`,
     `resolvers: ${status.resolvers.join(", ")}`,
     `iptables rules: ${status.iptables ?? "left to somebody else (--no-iptables)"}`,
@@ -113,6 +113,7 @@ function losses(status: GatewayStatus): string[] {
   const { engine, runner, journal, log } = status;
   const all: readonly (readonly [count: number, one: string, what: string, many?: string])[] = [
     [engine.pendingEvicted, "undecided flow", "denied for lack of room"],
+    [engine.quicEvicted, "flow of QUIC", "forgotten for lack of room", "flows of QUIC"],
     [runner.mapFull, "entry", "that found no room in the kernel's maps", "entries"],
     [status.questions.full, "DNS question", "that found no room in the kernel's map"],
     [runner.exceptions, "internal error", ""],

@@ -42,6 +42,8 @@ export const FLOW_CLIMBED = 4;
 export const FLOW_FAST = 16;
 /** flag: a part of the first bytes went on undecided; only who knows which may judge the rest (user space writes it) */
 export const FLOW_RELEASED = 32;
+/** flag: long headers climb for as long as the flow lives: any may begin another connection, with another name */
+export const FLOW_QUIC = 64;
 /** flag: the server acknowledged this flow's SYN, so its stream begins at judged_start */
 export const FLOW_OPENED = 8;
 export const FLOW_READS = 32;
@@ -122,7 +124,7 @@ export const Reason = {
   UNLEARNED: 34,
   /** destination was learned, but its time to live is over */
   EXPIRED: 35,
-  /** QUIC (udp/443) to a name: not inspected, so that clients fall back to TCP */
+  /** QUIC that can't be inspected, or mustn't pass (--quic deny): no Initial seen, unknown version, keys that fit nothing */
   QUIC: 36,
   /** protocol that is never allowed by name (GRE, SCTP, ICMP other than echo, ...) */
   PROTOCOL: 37,
@@ -249,7 +251,10 @@ const reasonDocs = new Map<number, string>([
   [33, "destination is allowed, this port or protocol isn't"],
   [34, "destination is in no allowed CIDR and this client learned it for no allowed name"],
   [35, "destination was learned, but its time to live is over"],
-  [36, "QUIC (udp/443) to a name: not inspected, so that clients fall back to TCP"],
+  [
+    36,
+    "QUIC that can't be inspected, or mustn't pass (--quic deny): no Initial seen, unknown version, keys that fit nothing",
+  ],
   [37, "protocol that is never allowed by name (GRE, SCTP, ICMP other than echo, ...)"],
   [38, "fragment that was not reassembled"],
   [39, "IPv6 extension headers: too many, routing type 0, or unreadable"],
@@ -542,6 +547,8 @@ export interface AbiPolicy {
   readonly verify: number;
   /** 32 less the bits of an IPv4 address that its index in `cidr4_index` is made of */
   readonly cidr4Shift: number;
+  /** 1: user space reads the name in QUIC's Initials; 0: QUIC to a name is denied */
+  readonly quic: number;
   /** port set: where a name on the wire belongs (defaults tcp 80,443,8080,8443, udp 443) */
   readonly namePorts: number;
   /** first of the policy's entries in `cidr4_index` */
@@ -556,7 +563,7 @@ export const PolicyOffset = {
   present: 0,
   verify: 1,
   cidr4Shift: 2,
-  pad: 3,
+  quic: 3,
   namePorts: 4,
   cidr4Index: 8,
   cidr6Node: 12,
@@ -568,6 +575,7 @@ export function encodePolicy(value: AbiPolicy, target: Buffer = Buffer.alloc(16)
   at.setUint8(0, value.present);
   at.setUint8(1, value.verify);
   at.setUint8(2, value.cidr4Shift);
+  at.setUint8(3, value.quic);
   at.setUint32(4, value.namePorts, true);
   at.setUint32(8, value.cidr4Index, true);
   at.setUint32(12, value.cidr6Node, true);
@@ -580,6 +588,7 @@ export function decodePolicy(source: Uint8Array, offset = 0): AbiPolicy {
     present: at.getUint8(0),
     verify: at.getUint8(1),
     cidr4Shift: at.getUint8(2),
+    quic: at.getUint8(3),
     namePorts: at.getUint32(4, true),
     cidr4Index: at.getUint32(8, true),
     cidr6Node: at.getUint32(12, true),
@@ -1350,7 +1359,7 @@ export interface AbiFlow {
   /** TCP sequence numbers, host order: [start, end) was judged. PENDING: both are where the stream begins */
   readonly judgedStart: number;
   readonly judgedEnd: number;
-  /** ALLOW, DENY, or PENDING: a SYN passed, the first payload decides */
+  /** ALLOW, DENY, or PENDING: a SYN passed, the first payload decides; QUIC: an Initial went to user space */
   readonly verdict: number;
   /** enum l7_reason */
   readonly reason: number;

@@ -9,7 +9,7 @@ import type { Native } from "../native/types.js";
 import { clsactHandle } from "./attachments.js";
 import type { Datapath } from "./datapath.js";
 import { describe } from "./errors.js";
-import { rulesUp } from "./iptables.js";
+import { quicPorts, rulesUp } from "./iptables.js";
 import type { Log } from "./log.js";
 import { legacyRules, nftRules } from "./otherRules.js";
 import type { Plan } from "./preflight.js";
@@ -134,7 +134,8 @@ export class FastPath {
     const on = why.length === 0;
     if (on && !this.#rules) {
       try {
-        for (const remark of await rulesUp({ ...plan.options, fast: true })) log.warn({}, remark);
+        for (const remark of await rulesUp({ ...plan.options, quicPorts: quicPorts(plan.spec), fast: true }))
+          log.warn({}, remark);
         this.#rules = true;
       } catch (error) {
         this.#state = { on: false, why: [describe(error)] };

@@ -26,7 +26,7 @@ import { UsageError, describe, errnoOf } from "./errors.js";
 import { EventReader } from "./eventReader.js";
 import type { Claim } from "./instances.js";
 import { claimInstance, releaseInstance, writeRecord } from "./instances.js";
-import { rulesDown, rulesUp } from "./iptables.js";
+import { quicPorts, rulesDown, rulesUp } from "./iptables.js";
 import { FastPath } from "./fastPath.js";
 import { Journal, readJournal } from "./journal.js";
 import { KernelFlows } from "./kernelFlows.js";
@@ -248,7 +248,8 @@ async function build(
   datapath.pin();
   if (options.iptables) {
     if (!takesOver) undo.push(() => rulesDown(options.name));
-    for (const remark of await rulesUp({ ...options, fast: datapath.fast })) log.warn({}, remark);
+    for (const remark of await rulesUp({ ...options, quicPorts: quicPorts(spec), fast: datapath.fast }))
+      log.warn({}, remark);
   }
   if (!takesOver) undo.push(() => datapath.attachments.list().forEach((one) => datapath.attachments.detach(one)));
   datapath.attach(wantedAttachments(plan.lan, plan.eface));

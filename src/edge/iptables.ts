@@ -1,5 +1,7 @@
 /** The rules of the gateway: scripts/iptables-setup.sh, which a person may also call by hand. */
 import { spawn } from "node:child_process";
+import { PROTO_UDP } from "../core/policy/ports.js";
+import type { PolicySpec } from "../core/policy/types.js";
 import { UsageError } from "./errors.js";
 import { formatQueues } from "./instances.js";
 import { formatMask } from "./options.js";
@@ -18,6 +20,23 @@ export interface RulesOptions {
   readonly pinDir: string;
   /** Forwarded flows may skip netfilter (fastPath.ts). Default: no. */
   readonly fast?: boolean;
+  /** `quicPorts` of the policy. */
+  readonly quicPorts: readonly string[];
+}
+
+const DNS_PORT = 53;
+
+/** Where the name in a QUIC Initial decides, as iptables writes ports. DNS has rules of its own. */
+export function quicPorts({ verify, quic, namePorts }: PolicySpec): string[] {
+  if (verify === "dns" || quic === "deny") return [];
+  const ranges = namePorts.filter(({ proto }) => proto === PROTO_UDP || proto === 0);
+  return ranges
+    .flatMap(({ low, high }) => [
+      { low, high: Math.min(high, DNS_PORT - 1) },
+      { low: Math.max(low, DNS_PORT + 1), high },
+    ])
+    .filter(({ low, high }) => low <= high)
+    .map(({ low, high }) => (low === high ? `${low}` : `${low}:${high}`));
 }
 
 /** Sets the rules in place of those of an earlier run; each table changes in one step. Returns the script's remarks. */
@@ -30,6 +49,7 @@ export async function rulesUp(options: RulesOptions): Promise<string[]> {
     ...["--mode", "nfqueue", "--fail-mode", options.failMode],
     ...["--name", options.name, "--pin-dir", options.pinDir],
     ...(options.masquerade ? ["--masquerade"] : []),
+    ...(options.quicPorts.length > 0 ? ["--quic-ports", options.quicPorts.join()] : []),
     ...(options.fast ? ["--fast"] : []),
     ...(options.lan.length > 0 ? ["--answers"] : []),
   ]);

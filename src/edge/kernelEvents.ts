@@ -9,6 +9,7 @@ import { clientOf } from "./clients.js";
 /** NF_INET_LOCAL_IN, NF_INET_FORWARD, NF_INET_LOCAL_OUT (include/uapi/linux/netfilter.h). */
 const hooks: readonly (Hook | undefined)[] = [undefined, "input", "forward", "output"];
 const checksumNotReady = 1;
+const isMerged = 2;
 const hasMac = 8;
 
 const NO_BYTES = new Uint8Array(0);
@@ -29,6 +30,7 @@ export class PacketEvents {
     policy: undefined,
     bytes: NO_BYTES,
     wireLength: 0,
+    merged: false,
     checksumPending: false,
   };
   /** Where the last packet lay: a queue always hands over the same memory, and to ask a Buffer where it lies takes as long as to make the view. */
@@ -76,6 +78,7 @@ export class PacketEvents {
     event.policy = from?.policy;
     event.bytes = bytes;
     event.wireLength = meta[at + Meta.wireLength] as number;
+    event.merged = (flags & isMerged) !== 0;
     event.checksumPending = (flags & checksumNotReady) !== 0;
     return event;
   }

@@ -18,6 +18,7 @@ import {
 } from "../core/abi.generated.js";
 import type { FlowKey, FlowPutCommand } from "../core/engine/commands.js";
 import type { CachedFlow } from "../core/engine/flowState.js";
+import { PROTO_TCP } from "../core/policy/ports.js";
 import type { Writable } from "../core/writable.js";
 import { META_STRIDE, Meta, type BpfMap, type BpfProgram } from "../native/types.js";
 import type { GovernedInterface } from "./clients.js";
@@ -96,16 +97,16 @@ export class KernelFlows {
     this.#aheadAt = now;
   }
 
-  /** What is cached for a TCP flow, if eBPF would go by it. Valid until the next `get`. */
+  /** What is cached for a flow, if eBPF would go by it. Valid until the next `get`. */
   get(key: FlowKey): CachedFlow | undefined {
     const table = this.#tableOf(key);
     const words = table.select(key);
     const waiting = table.findWaiting();
-    if (waiting !== undefined) return this.#decode(table.values, waiting, monotonicMs());
+    if (waiting !== undefined) return this.#decode(key, table.values, waiting, monotonicMs());
     const ahead = this.#ahead;
     const read = ahead?.find(key.src.length, words);
-    if (read !== undefined) return read < 0 ? undefined : this.#decode(ahead!.context, read, this.#aheadAt);
-    return table.read(this.#value.bytes) ? this.#decode(this.#value, 0, monotonicMs()) : undefined;
+    if (read !== undefined) return read < 0 ? undefined : this.#decode(key, ahead!.context, read, this.#aheadAt);
+    return table.read(this.#value.bytes) ? this.#decode(key, this.#value, 0, monotonicMs()) : undefined;
   }
 
   /** `now`: milliseconds of CLOCK_MONOTONIC. */
@@ -142,11 +143,11 @@ export class KernelFlows {
     return key.src.length === 4 ? this.#four : this.#six;
   }
 
-  #decode({ bytes, words }: Memory, at: number, now: number): CachedFlow | undefined {
+  #decode({ proto }: FlowKey, { bytes, words }: Memory, at: number, now: number): CachedFlow | undefined {
     const verdict = bytes[at + FlowOffset.verdict];
     const flags = bytes[at + FlowOffset.flags] as number;
     const idleMs = now - readMs(words, (at + FlowOffset.lastSeenNs) / 4);
-    const limit = verdict === Verdict.DENY ? flowIdle.deny : flowIdle.tcp;
+    const limit = verdict === Verdict.DENY ? flowIdle.deny : proto === PROTO_TCP ? flowIdle.tcp : flowIdle.other;
     const generation = words[(at + FlowOffset.generation) / 4];
     if (generation !== this.#generation || idleMs >= limit * 1000) return undefined;
     const cached = this.#cached;

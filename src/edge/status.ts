@@ -28,6 +28,8 @@ export interface GatewayStatus {
   readonly iface: string;
   readonly eface: string;
   readonly verify: string;
+  /** inspect, deny: QUIC on a name port (verify sni and both). */
+  readonly quic: string;
   readonly failMode: string;
   readonly markMask: string;
   readonly resolvers: readonly string[];
@@ -98,6 +100,7 @@ export async function gatewayStatus(gateway: Gateway, logStats: LogStats, learne
     iface: options.iface,
     eface: options.eface,
     verify: spec.verify,
+    quic: spec.quic,
     failMode: options.failMode,
     markMask: formatMask(options.mark.mask),
     resolvers: spec.resolvers.map(formatAddr),

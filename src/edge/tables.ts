@@ -75,6 +75,7 @@ export function fillTables(map: TableMaps, { tables, ranges, ranges6 }: Layout):
     const value = {
       present: 1,
       verify,
+      quic: policy.quic === "inspect" ? 1 : 0,
       namePorts: policy.namePorts,
       cidr4Index: place.index,
       cidr4Shift: place.shift,

@@ -54,6 +54,7 @@ export interface Binding {
     ifindex: number,
     ingressIfindex: number,
     gsoSegs: number,
+    gsoSize: number,
   ): { returnValue: number; durationNs: number; mark: number; data: Buffer };
   programRun(program: Handle, context: Uint8Array): number;
 

@@ -164,6 +164,7 @@ class OpenProgram implements BpfProgram {
       integer(options.ifindex ?? 0, "ifindex", 0, 0x7fffffff),
       integer(options.ingressIfindex ?? 0, "ingressIfindex", 0, 0x7fffffff),
       integer(options.gsoSegs ?? 0, "gsoSegs", 0, 0xffff),
+      integer(options.gsoSize ?? 0, "gsoSize", 0, 0xffff),
     );
   }
 

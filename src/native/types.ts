@@ -128,6 +128,8 @@ export interface BpfProgram {
     readonly ingressIfindex?: number;
     /** Segments that the packet stands for (GRO, TSO). */
     readonly gsoSegs?: number;
+    /** Bytes of payload in each of them. */
+    readonly gsoSize?: number;
   }): { readonly returnValue: number; readonly durationNs: number; readonly mark: number; readonly data: Buffer };
   /**
    * A program of type SYSCALL (kernel 5.14), once, on this context, which it may change. What it returned. SystemError EINVAL: the context is shorter than

@@ -125,7 +125,7 @@ test("tables that contradict themselves are closed, and nothing is read beyond t
     datapath.put(
       "policies",
       u32(1),
-      abi.encodePolicy({ present: 1, verify: 0, namePorts: 0, cidr4Index, cidr4Shift, cidr6Node: 0 }),
+      abi.encodePolicy({ present: 1, verify: 0, quic: 0, namePorts: 0, cidr4Index, cidr4Shift, cidr6Node: 0 }),
     );
   const says = (reason: string) => {
     const { counted, dropped } = ask(datapath, dst);

@@ -126,7 +126,7 @@ test("tables that contradict themselves are closed, nothing is read beyond them,
     datapath.put(
       "policies",
       u32(1),
-      abi.encodePolicy({ present: 1, verify: 0, namePorts: 0, cidr4Index: 0, cidr4Shift: 32, cidr6Node }),
+      abi.encodePolicy({ present: 1, verify: 0, quic: 0, namePorts: 0, cidr4Index: 0, cidr4Shift: 32, cidr6Node }),
     );
   const says = (reason: string) => {
     const { counted, dropped } = ask(datapath, "2001:db8::7");

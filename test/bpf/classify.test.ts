@@ -385,7 +385,7 @@ test("an expired name keeps existing flows and stops new ones", () => {
   is(path.classify(syn({ sport: 40001 })), "deny", "expired");
 });
 
-test("both: UDP on a name port is QUIC and denied, beside it the address decides", () => {
+test("both: UDP on a name port that isn't QUIC's beginning is denied, beside it the address decides", () => {
   path.portSet(7, [{ proto: PROTO.UDP, verdict: abi.Verdict.INSPECT, low: 443, high: 443, rule: 0 }]);
   path.policy(1, abi.Verify.BOTH, 7);
   path.name(1, byAddress(CLIENT), SERVER);

@@ -84,6 +84,7 @@ class Judge {
       policy: back ? undefined : 1,
       bytes,
       wireLength: bytes.length,
+      merged: false,
       checksumPending: false,
     };
     this.#engine.handle(event, now, out);

@@ -31,9 +31,9 @@ const reply = (ends: typeof v4, options: TcpOptions = {}, data?: Uint8Array) =>
   tcp(back(ends), { sport: 443, dport: 40_000, flags: "SA", ack: 1000, ...options }, data);
 
 /** TC ingress of wan0. */
-function comesBack(packet: Uint8Array, gsoSegs = 0): number {
+function comesBack(packet: Uint8Array, gsoSegs = 0, gsoSize = 0): number {
   const { ifindex, mac } = router.wan0;
-  return path.run("back", frame(packet, { to: mac }), ifindex, ifindex, 0, gsoSegs).value;
+  return path.run("back", frame(packet, { to: mac }), ifindex, ifindex, 0, gsoSegs, gsoSize).value;
 }
 
 beforeEach(() => {
@@ -59,6 +59,22 @@ test("an allowed flow and one that waits for its name skip it, both ways, from t
   }
   assert.equal(path.classify(udp(byCidr, { dport: 443 }, Buffer.from("x"))).value, REDIRECT);
   assert.equal(comesBack(udp(back(byCidr), { sport: 443, dport: 40_000 }, Buffer.from("x"))), REDIRECT);
+});
+
+test("merged datagrams take it, too, unless one is longer than the way allows", () => {
+  path.cidr(1, v4.dst, 32, {});
+  const many = udp(v4, { dport: 443 }, Buffer.alloc(2_400));
+  const reply = udp(back(v4), { sport: 443, dport: 40_000 }, Buffer.alloc(2_400));
+  assert.equal(path.classify(many, "lan0", 0, {}, 2, 1_200).value, REDIRECT);
+  assert.equal(comesBack(reply, 2, 1_200), REDIRECT);
+  for (const [size, value] of [
+    [1_472, REDIRECT],
+    [1_473, TC_ACT_UNSPEC],
+  ] as const) {
+    // prettier-ignore
+    assert.equal(path.classify(many, "lan0", 0, {}, 2, size).value, value);
+    assert.equal(comesBack(reply, 2, size), value);
+  }
 });
 
 test("one hop less, with a checksum that holds; without hops left the stack answers", () => {

@@ -183,8 +183,8 @@ export class Datapath {
     this.put("sources", abi.encodeSourceKey(key), u32(policy));
   }
 
-  policy(id: number, verify: number, namePorts = 0): void {
-    this.#policies.set(id, { id, verify: verifyNames[verify]!, namePorts });
+  policy(id: number, verify: number, namePorts = 0, quic: KernelPolicy["quic"] = "inspect"): void {
+    this.#policies.set(id, { id, verify: verifyNames[verify]!, quic, namePorts });
     this.#layOut();
   }
 
@@ -282,9 +282,17 @@ export class Datapath {
   }
 
   /** TC ingress of a LAN interface. `packet` starts at the network header. */
-  classify(packet: Uint8Array, at: DeviceName = "lan0", mark = 0, fields: Frame = {}, gsoSegs = 0): Outcome {
+  classify(
+    packet: Uint8Array,
+    at: DeviceName = "lan0",
+    mark = 0,
+    fields: Frame = {},
+    gsoSegs = 0,
+    gsoSize = 0,
+  ): Outcome {
     const { ifindex, mac } = this.#router[at];
-    return this.run("classify", frame(packet, { to: mac, from: MAC_A, ...fields }), ifindex, ifindex, mark, gsoSegs);
+    const data = frame(packet, { to: mac, from: MAC_A, ...fields });
+    return this.run("classify", data, ifindex, ifindex, mark, gsoSegs, gsoSize);
   }
 
   /** TC egress of wan0, of a packet that came in at `from` (undefined: this box's own). */
@@ -309,9 +317,17 @@ export class Datapath {
     return this.run("watch", frame(packet, { to: mac }), ifindex, this.#router[from].ifindex, 0);
   }
 
-  run(program: string, data: Uint8Array, ifindex: number, ingressIfindex: number, mark: number, gsoSegs = 0): Outcome {
+  run(
+    program: string,
+    data: Uint8Array,
+    ifindex: number,
+    ingressIfindex: number,
+    mark: number,
+    gsoSegs = 0,
+    gsoSize = 0,
+  ): Outcome {
     const before = this.counters();
-    const result = this.#program(program).testRun({ data, ifindex, ingressIfindex, mark, gsoSegs });
+    const result = this.#program(program).testRun({ data, ifindex, ingressIfindex, mark, gsoSegs, gsoSize });
     const counted: Record<string, number> = {};
     let bytes = 0;
     this.counters().forEach((after, reason) => {

@@ -19,7 +19,7 @@ test("an event has what stands in meta, and nothing of the packet before it", ()
   const events = new PacketEvents();
   const data = Buffer.from("....abcdef");
   const first = events.read(
-    meta({ offset: 4, length: 3, wireLength: 1500, mark: 0x10, flags: 9 }),
+    meta({ offset: 4, length: 3, wireLength: 1500, mark: 0x10, flags: 11 }),
     0,
     data,
     interfaces,
@@ -36,12 +36,16 @@ test("an event has what stands in meta, and nothing of the packet before it", ()
     policy: 7,
     bytes: "abc",
     wireLength: 1500,
+    merged: true,
     checksumPending: true,
   }); // prettier-ignore
   const second = events.read(meta({ id: 2, hook: 1, ifindexIn: 5, offset: 7, length: 3, wireLength: 3 }), 0, data, interfaces); // prettier-ignore
   assert.ok(typeof second !== "number");
-  const { id, hook, client, policy, bytes, checksumPending } = second;
-  assert.deepEqual([id, hook, client, policy, checksumPending], [2, "input", undefined, undefined, false]);
+  const { id, hook, client, policy, bytes, merged, checksumPending } = second;
+  assert.deepEqual(
+    [id, hook, client, policy, merged, checksumPending],
+    [2, "input", undefined, undefined, false, false],
+  );
   assert.equal(Buffer.from(bytes).toString(), "def");
 });
 

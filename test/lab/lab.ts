@@ -13,13 +13,24 @@ import { join } from "node:path";
 import { Agent } from "./agent.js";
 import { atExit, prefix } from "./cleanup.js";
 import { connect, Namespace, type Overlay } from "./namespace.js";
-import { craftedResolver, lanAddress, names, resolver, served, tcpEchoPorts, udpEchoPorts, wan } from "./plan.js";
+import {
+  craftedResolver,
+  http3,
+  lanAddress,
+  names,
+  resolver,
+  served,
+  tcpEchoPorts,
+  udpEchoPorts,
+  wan,
+} from "./plan.js";
 import { type Daemon } from "./process.js";
 import {
   makeKeys,
   makeRepository,
   sshOverlay,
   startDnsmasq,
+  startHttp3,
   startNginx,
   startSshd,
   startUnbound,
@@ -36,6 +47,8 @@ export interface LabOptions {
   readonly routerDns?: boolean;
   /** A DHCP server on the router for the first LAN (addresses .100 to .200), default false. */
   readonly routerDhcp?: boolean;
+  /** HTTP/3 servers (`http3` in plan.ts), default false. */
+  readonly http3?: boolean;
   /** sshd on the router, default false. */
   readonly routerSsh?: boolean;
   /** One more router between router and internet, so that a packet can die on its way (low TTL), default false. */
@@ -120,7 +133,7 @@ export async function buildLab(options: LabOptions = {}): Promise<Lab> {
   if (options.masquerade !== false) await masquerade(router);
 
   const keys = makeKeys(folder);
-  const serving = serve(internet, folder, keys);
+  const serving = serve(internet, folder, keys, options.http3 === true);
   const routerServices = serveRouter(router, folder, keys, lans, options);
   const clients = clientNs.map(({ ns, lan, host, mac }) => {
     const address = lanAddress(lan, host);
@@ -250,7 +263,7 @@ async function masquerade(router: Namespace): Promise<void> {
   }
 }
 
-async function serve(internet: Namespace, folder: string, keys: Keys): Promise<Agent> {
+async function serve(internet: Namespace, folder: string, keys: Keys, quic: boolean): Promise<Agent> {
   makeRepository(folder);
   await internet.overlay(folder, sshOverlay(), ["/run"]);
   const daemons: Daemon[] = [
@@ -261,7 +274,11 @@ async function serve(internet: Namespace, folder: string, keys: Keys): Promise<A
   daemons.push(internet.start(["iperf3", "-s"]));
   const agent = await Agent.start(internet);
   const everybody = Object.values(names).flatMap((entry) => [...(entry.a ?? []), ...(entry.aaaa ?? [])]);
-  const udpAddresses = [...new Set(everybody)].filter((address) => /^(198\.51\.100\.|2001:db8:51::)/.test(address));
+  if (quic) daemons.push(...startHttp3(internet, folder, keys));
+  const quicAddresses: readonly string[] = Object.values(http3).flatMap(({ v4, v6 }) => [v4, v6]);
+  const udpAddresses = [...new Set(everybody)].filter(
+    (address) => /^(198\.51\.100\.|2001:db8:51::)/.test(address) && !quicAddresses.includes(address),
+  );
   const ranges = ["198.51.100.127", "198.51.100.128", "198.51.100.143", "198.51.100.144"];
   const ranges6 = ["2001:db8:51::c1cf", "2001:db8:51::c1d0", "2001:db8:51::c1df", "2001:db8:51::c1e0"];
   await agent.call("serveTcpEcho", { ports: tcpEchoPorts });

@@ -28,6 +28,9 @@ export const resolver = server(53);
 export const otherResolver = server(54);
 export const craftedResolver = server(55);
 
+/** Where HTTP/3 is (with `LabOptions.http3`); nothing else has these addresses' udp/443. */
+export const http3 = { plain: server(70), retry: server(71) } as const;
+
 /** A CIDR to allow, its first and last address, and the neighbours outside. */
 export const cidr = {
   v4: "198.51.100.128/28",
@@ -71,6 +74,10 @@ export const names: Readonly<Record<string, NameEntry>> = {
   "www.denied.example": both(20),
   "notallowed.example": both(21),
   "git.denied.example": both(22),
+  // HTTP/3: two names on one server, and one that sends a Retry first.
+  "h3.allowed.example": both(70),
+  "h3.denied.example": both(70),
+  "retry.allowed.example": both(71),
   // Two names on one address.
   "one.shared.example": both(30),
   "two.shared.example": both(30),

@@ -1,4 +1,4 @@
-/** eBPF programs as the kernel lists them. */
+/** Small programs of our own: what eBPF the kernel has, and UDP sent in merged datagrams. */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -20,15 +20,33 @@ export function isProgramLoaded(id: number): boolean {
   return out.status === 0;
 }
 
-let built: string | undefined;
+/** Send `payload` in one call, cut into datagrams of `size` bytes by whoever cuts last. How many came back. */
+export async function sendMerged(
+  from: Namespace,
+  to: { readonly address: string; readonly port: number; readonly localPort: number; readonly size: number },
+  payload: Uint8Array,
+): Promise<number> {
+  const argv = [compiled("gso"), to.address, String(to.port), String(to.localPort), String(to.size)];
+  const out = await from.run(["/bin/sh", "-c", `base64 -d | "$0" "$@"`, ...argv], {
+    input: Buffer.from(payload).toString("base64"),
+  });
+  if (out.code !== 0) throw new Error(`gso: ${out.stderr}`);
+  return Number(out.stdout);
+}
 
-function tool(): string {
-  if (built !== undefined) return built;
+const tool = () => compiled("programs");
+const built = new Map<string, string>();
+
+/** A program of this folder, for this run. */
+function compiled(name: string): string {
+  const known = built.get(name);
+  if (known !== undefined) return known;
   const folder = mkdtempSync(join(tmpdir(), prefix));
   atExit(() => rmSync(folder, { recursive: true, force: true }));
-  const path = join(folder, "programs");
-  const source = fileURLToPath(new URL("programs.c", import.meta.url));
+  const path = join(folder, name);
+  const source = fileURLToPath(new URL(`${name}.c`, import.meta.url));
   const out = spawnSync("cc", ["-O1", "-Wall", "-o", path, source], { encoding: "utf8" });
   if (out.status !== 0) throw new Error(`cc ${source}: ${out.error?.message ?? ""}${out.stderr}`);
-  return (built = path);
+  built.set(name, path);
+  return path;
 }

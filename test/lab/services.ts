@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { isBound, type Namespace, type Overlay } from "./namespace.js";
-import { certificateNames, httpPorts, otherResolver, resolver, server, tlsPorts, zoneFile } from "./plan.js";
+import { certificateNames, http3, httpPorts, otherResolver, resolver, server, tlsPorts, zoneFile } from "./plan.js";
 import { until, type Daemon } from "./process.js";
 
 /** Keys and certificates of one run. */
@@ -120,6 +120,25 @@ http {
     "-e",
     `${home}/error.log`,
   ]);
+}
+
+/** ngtcp2's server on each address of `http3`, HTTP/3 over QUIC versions 1 and 2: one file, `page`, of a line, and `large`, of a megabyte. */
+export function startHttp3(internet: Namespace, folder: string, keys: Keys): Daemon[] {
+  const home = join(folder, "http3");
+  mkdirSync(home, { recursive: true });
+  writeFileSync(join(home, "page"), "a page over HTTP/3\n");
+  writeFileSync(join(home, "large"), Buffer.alloc(2 ** 20, 0x61));
+  const program = ownCopy("/usr/sbin/gtlsserver", home);
+  return Object.entries(http3).flatMap(([kind, at]) =>
+    [at.v4, at.v6].map((address) =>
+      internet.start([
+        program,
+        ...["--quiet", "--no-pmtud", "--htdocs", home],
+        ...(kind === "retry" ? ["--validate-addr"] : []),
+        ...[address, "443", keys.key, keys.certificate],
+      ]),
+    ),
+  );
 }
 
 /** unbound with the whole zone, on the trusted and on the other resolver's addresses. */

@@ -1,4 +1,8 @@
 /** Real programs as a client runs them, with what came out of it in one word. */
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { prefix } from "./cleanup.js";
 import { type Client } from "./lab.js";
 import { type Output } from "./process.js";
 
@@ -139,6 +143,45 @@ export async function sClient(
   if (/refused/i.test(text)) return { outcome: "refused", text };
   if (/reset|unexpected eof|errno=104/i.test(text)) return { outcome: "reset", text };
   return { outcome: "other", text };
+}
+
+export interface Http3Result {
+  /** The page came. */
+  readonly ok: boolean;
+  /** Of the page. */
+  readonly body: string;
+  readonly text: string;
+}
+
+/** ngtcp2's client: GET `path` from `address` under this name, over QUIC and nothing else. It takes both from DNS, so it has a hosts file of its own. */
+export async function http3Get(
+  client: Pick<Client, "ns">,
+  name: string,
+  address: string,
+  options: { readonly path?: string; readonly seconds?: number; readonly args?: readonly string[] } = {},
+): Promise<Http3Result> {
+  const { path = "page", seconds = 2, args = [] } = options;
+  const folder = mkdtempSync(join(tmpdir(), prefix));
+  writeFileSync(join(folder, "hosts"), `${address} ${name}\n`);
+  const argv = [
+    "gtlsclient",
+    "--quiet",
+    "--exit-on-all-streams-close",
+    "--no-pmtud",
+    `--handshake-timeout=${seconds}s`,
+  ];
+  argv.push(`--timeout=${seconds}s`, `--download=${folder}`, ...args, name, "443", `https://${name}/${path}`);
+  const script = 'mount --bind "$1/hosts" "$(readlink -m /etc/hosts)"; shift; exec "$@"';
+  try {
+    const out = await client.ns.run(["unshare", "--mount", "sh", "-ec", script, "sh", folder, ...argv], {
+      timeoutMs: (seconds + 3) * 1_000,
+    });
+    const file = join(folder, path);
+    const body = existsSync(file) ? readFileSync(file, "utf8") : "";
+    return { ok: body.length > 0, body, text: `${out.code} ${out.stdout}${out.stderr}` };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 /** ping once; true: an answer came. */

@@ -112,6 +112,39 @@ for (const kind of ["nft", "legacy"] as const) {
       }
     });
 
+    test("where QUIC's names decide, no conntrack entry makes a packet a reply", () => {
+      const pins = `/sys/fs/bpf/${id}`;
+      mkdirSync(`${pins}/a`, { recursive: true });
+      const object = native.loadObject({ path: compileOutput() });
+      try {
+        object.program("output").pin(`${pins}/a/output`);
+        const options = ["--lan", "lan0", "--own", "--eface", "wan0", "--name", "a", "--pin-dir", pins];
+        for (const bad of ["", "x", "443,", "1:2:3"])
+          assert.equal(setup("up", ...options, "--quic-ports", bad).code, 2);
+        up(...options);
+        const without = saved();
+        up(...options, "--quic-ports", "443,8443:8450");
+        const lines = saved();
+        const output = `-m mark ! --mark 0x30/0x30 -m bpf --object-pinned ${pins}/a/output -j NFQUEUE --queue-num 0`;
+        const added = ["443", "8443:8450"].flatMap((port) => [
+          `-A L7EGG-FWD-a -i lan0 -o wan0 -p udp -m udp --dport ${port} -m mark --mark 0x10/0x30 -j NFQUEUE --queue-num 0`,
+          `-A L7EGG-OUT-a -o wan0 -p udp -m udp --dport ${port} ${output}`,
+          `-A L7EGG-OUT-a -o wan0 -p udp -m udp --dport ${port} -j RETURN`,
+        ]);
+        const found = lines.filter((line) => !without.includes(line));
+        assert.deepEqual([...new Set(found)].sort(), added.sort());
+        assert.equal(found.length, 12, "both families");
+        const first = (start: string) => lines.findIndex((line) => line.startsWith(start) && line.includes("REPLY"));
+        for (const line of added) assert.ok(lines.indexOf(line) < first(line.slice(0, 15)), line);
+        up(...options);
+        assert.deepEqual(saved(), without);
+        assertOk(setup("down", "--name", "a"));
+      } finally {
+        object.close();
+        rmSync(pins, { recursive: true, force: true });
+      }
+    });
+
     test("flows that skip netfilter: conntrack guesses nothing about them", () => {
       const pins = `/sys/fs/bpf/${id}`;
       mkdirSync(`${pins}/a`, { recursive: true });

@@ -2,7 +2,7 @@
  * What addresses decide, without a look at what a packet carries: the CIDR rules, and for UDP and ICMP echo the address that a client learned. (TCP is
  * decided by its first bytes: tcpFlows.ts.)
  */
-import { Reason } from "../abi.generated.js";
+import { FLOW_FINAL, Reason } from "../abi.generated.js";
 import type { Policy } from "../policy/types.js";
 import { quotedPacket } from "../wire/icmp.js";
 import type { IpPacket } from "../wire/ip.js";
@@ -32,7 +32,7 @@ export class AddressDecisions {
     if (this.byCidr(packet, port, now, out)) return;
     const why = this.#addressWhy(policy, client, ip, port, isEcho, now);
     const verdict = why.reason === Reason.ALLOW_ADDRESS ? "allow" : "deny";
-    putFlow(packet, why, verdict, 0, 0, 0, out);
+    putFlow(packet, why, verdict, verdict === "allow" ? FLOW_FINAL : 0, 0, 0, out);
     if (verdict === "deny") return this.#voice.deny(packet, why, now, out);
     this.#voice.accept(packet.id, MARK_ALLOW, out);
     this.#voice.allowed(packet, why, out);

@@ -12,7 +12,7 @@ import { parseIcmp } from "../wire/icmp.js";
 import { emptyIp, readIp, type IpPacket } from "../wire/ip.js";
 import type { Invalid } from "../wire/result.js";
 import { emptyTcp, readTcp } from "../wire/tcp.js";
-import { emptyUdp, readUdp } from "../wire/udp.js";
+import { emptyUdp, readUdp, type UdpDatagram } from "../wire/udp.js";
 import { AddressDecisions } from "./addressDecisions.js";
 import type { AskedLookup } from "./asked.js";
 import type { CommandList } from "./commandList.js";
@@ -23,6 +23,9 @@ import type { FlowLookup, TcpPacket } from "./flowState.js";
 import { sayKernelDecision } from "./kernelDecisions.js";
 import { LearnedTable, type LearnedEntry, type LearnedNames } from "./learned.js";
 import type { EngineLimits } from "./limits.js";
+import { NameJudge } from "./nameJudge.js";
+import { isInspectedQuic, QuicFlows } from "./quicFlows.js";
+import type { QuicStats } from "./quicTable.js";
 import { ParsedPacket } from "./parsedPacket.js";
 import { TcpFlows, type TcpStats } from "./tcpFlows.js";
 import {
@@ -58,7 +61,7 @@ export interface EngineConfig {
 }
 
 /** Sizes and losses of the engine's tables; every number has its limit in `EngineLimits`. */
-export interface EngineStats extends TcpStats {
+export interface EngineStats extends TcpStats, QuicStats {
   readonly outstandingQueries: number;
   /** Answers, so far, to questions that eBPF had let pass by itself, which it could not confirm. */
   readonly answersToKernel: number;
@@ -74,6 +77,7 @@ export class Engine {
   readonly #voice: Voice;
   readonly #addresses: AddressDecisions;
   readonly #tcp: TcpFlows;
+  readonly #quic: QuicFlows;
   readonly #datagrams: DnsDatagrams;
   readonly #streams: DnsStreams;
   readonly #resolvers: Set<Addr>;
@@ -94,7 +98,9 @@ export class Engine {
     this.#judgesDns = config.learned === undefined;
     this.#voice = new Voice(limits);
     this.#addresses = new AddressDecisions(this.#learned, this.#voice, config.lookupFlow);
-    this.#tcp = new TcpFlows(limits, this.#learned, this.#voice, config.lookupFlow, config.hashSeed);
+    const names = new NameJudge(limits, this.#learned);
+    this.#tcp = new TcpFlows(limits, this.#learned, names, this.#voice, config.lookupFlow, config.hashSeed);
+    this.#quic = new QuicFlows(limits, this.#learned, names, this.#voice, config.lookupFlow);
     this.#datagrams = new DnsDatagrams(
       limits,
       this.#learned,
@@ -119,6 +125,7 @@ export class Engine {
         return this.#tick(now, out);
       case "shutdown":
         this.#tcp.shutdown(out);
+        this.#quic.shutdown(out);
         this.#streams.shutdown(out);
         return;
     }
@@ -126,12 +133,17 @@ export class Engine {
 
   /** When to give the next tick event. */
   nextDeadline(): number {
-    return Math.min(this.#nextHousekeeping, this.#tcp.nextDeadline() ?? Infinity);
+    return Math.min(
+      this.#nextHousekeeping,
+      this.#tcp.nextDeadline() ?? Infinity,
+      this.#quic.nextDeadline() ?? Infinity,
+    );
   }
 
   stats(): EngineStats {
     return {
       ...this.#tcp.stats(),
+      ...this.#quic.stats(),
       outstandingQueries: this.#datagrams.outstanding,
       answersToKernel: this.#datagrams.answersToKernel,
       dnsStreams: this.#streams.size,
@@ -195,7 +207,7 @@ export class Engine {
           return this.#datagrams.query(packet, udp, event.hook === "forward", now, out);
         }
         if (packet.toThisBox) return this.#notEgress(event, ip, sport, now, out);
-        return this.#addresses.byAddress(packet, now, out);
+        return this.#clientUdp(packet, udp, event.merged, now, out);
       }
       case IPPROTO_ICMP:
       case IPPROTO_ICMPV6: {
@@ -242,6 +254,12 @@ export class Engine {
     this.#tcp.packet(packet, now, out);
   }
 
+  #clientUdp(packet: ClientPacket, udp: UdpDatagram, merged: boolean, now: number, out: CommandList): void {
+    if (!isInspectedQuic(packet)) return this.#addresses.byAddress(packet, now, out);
+    if (this.#addresses.byCidr(packet, packet.dport, now, out)) return;
+    this.#quic.packet(packet, udp, merged, now, out);
+  }
+
   /** DNS that another engine judges: nothing is known here of its question. */
   #wrongQueue(packet: ClientPacket, now: number, out: CommandList): void {
     this.#voice.drop(packet.id, out);
@@ -277,6 +295,7 @@ export class Engine {
 
   #tick(now: number, out: CommandList): void {
     this.#tcp.expire(now, out);
+    this.#quic.expire(now, out);
     if (now < this.#nextHousekeeping) return;
     this.#nextHousekeeping = now + HOUSEKEEPING_MS;
     this.#datagrams.expire(now);

@@ -25,6 +25,8 @@ export interface PacketEvent {
   readonly ifindexIn: number;
   /** Interface it would leave by; 0 for packets to this box. */
   readonly ifindexOut: number;
+  /** Several packets that the kernel has merged or not split yet (GSO): TCP segments, or datagrams of one length but the last. */
+  readonly merged: boolean;
   /** The whole skb mark. */
   readonly mark: number;
   /** Who sent it, if it comes from a client; undefined if it goes to one (a DNS answer). */

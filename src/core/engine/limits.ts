@@ -22,6 +22,14 @@ export interface EngineLimits {
    */
   readonly judgedBytes: number;
   readonly judgedMs: number;
+  /** Flows of QUIC that wait for their hellos or whose hellos were judged less than `judgedMs` ago; full: the oldest goes, what it held is dropped and awaited anew. */
+  readonly quicFlows: number;
+  /** Bytes of all of their hellos together; full: as above. */
+  readonly quicBytes: number;
+  /** Datagrams of one flow held back; one more is dropped, and sent again by its client. In all: `held`, a count of their own. */
+  readonly quicHeldPerFlow: number;
+  /** Connections of QUIC that were allowed and forgotten before their time: not judged anew for `judgedMs`; full: the oldest is, if it comes again. */
+  readonly quicSpent: number;
   /** Names on the wire that came once under `verify sni`, a power of two; full: an older one goes, and counts as new when it comes again. */
   readonly seenNames: number;
   /** Milliseconds for which a name that came on the wire is remembered, and bound once it has come twice. */
@@ -59,6 +67,10 @@ export const defaultLimits: EngineLimits = {
   judgedFlows: 65_536,
   judgedBytes: 32 * 2 ** 20,
   judgedMs: 60_000,
+  quicFlows: 16_384,
+  quicBytes: 32 * 2 ** 20,
+  quicHeldPerFlow: 16,
+  quicSpent: 131_072,
   seenNames: 16_384,
   seenMs: 600_000,
   queries: 65_536,

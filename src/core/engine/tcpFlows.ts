@@ -8,19 +8,18 @@
 import { Reason } from "../abi.generated.js";
 import { seqAdd, seqDiff } from "../flow/seq.js";
 import { TcpFlag } from "../wire/tcp.js";
-import type { Writable } from "../writable.js";
 import { emptyFlowKey, type CommandList } from "./commandList.js";
 import { readFirstBytes } from "./firstBytes.js";
 import type { CachedFlow, FlowLookup, TcpPacket } from "./flowState.js";
 import { JudgedFlows } from "./judgedFlows.js";
 import type { LearnedNames } from "./learned.js";
 import type { EngineLimits } from "./limits.js";
+import type { NameJudge } from "./nameJudge.js";
 import { PendingFlows, type PendingFlow } from "./pendingFlows.js";
 import { TcpByAddress } from "./tcpByAddress.js";
 import { putFlow, resetServer } from "./flowCommands.js";
-import { byAddress, judgedFlags, mismatch, releasedFlags } from "./tcpWhy.js";
+import { byAddress, judgedFlags, releasedFlags } from "./tcpWhy.js";
 import { fillFlowKey, IPPROTO_TCP, MARK_ALLOW, MARK_PENDING, type Voice, type Why } from "./voice.js";
-import { WireNames } from "./wireNames.js";
 
 /** Sizes and losses of the tables of flows. */
 export interface TcpStats {
@@ -39,15 +38,20 @@ export class TcpFlows {
   readonly #byAddress: TcpByAddress;
   readonly #pending: PendingFlows;
   readonly #judged: JudgedFlows;
-  readonly #wireNames: WireNames;
+  readonly #names: NameJudge;
   #held = 0;
   evicted = 0;
   /** Of the packet at hand. */
   readonly #key = emptyFlowKey();
-  /** Of the flow that a name allows. */
-  readonly #why: Writable<Why> = { reason: Reason.ALLOW_NAME, name: undefined, rule: 0, detail: undefined };
 
-  constructor(limits: EngineLimits, learned: LearnedNames, voice: Voice, lookup: FlowLookup, hashSeed: Uint8Array) {
+  constructor(
+    limits: EngineLimits,
+    learned: LearnedNames,
+    names: NameJudge,
+    voice: Voice,
+    lookup: FlowLookup,
+    hashSeed: Uint8Array,
+  ) {
     this.#limits = limits;
     this.#learned = learned;
     this.#voice = voice;
@@ -55,7 +59,7 @@ export class TcpFlows {
     this.#byAddress = new TcpByAddress(learned, voice);
     this.#pending = new PendingFlows(limits, hashSeed);
     this.#judged = new JudgedFlows(limits, voice, hashSeed);
-    this.#wireNames = new WireNames(limits, learned);
+    this.#names = names;
   }
 
   stats(): TcpStats {
@@ -161,8 +165,7 @@ export class TcpFlows {
   #judge(flow: PendingFlow, packet: TcpPacket, now: number, out: CommandList): void {
     const { bytes, start, end } = flow.stream;
     const found = readFirstBytes(bytes, start, end, this.#limits.helloBytes);
-    const { policy, client, ip, dport } = packet;
-    const { verify } = policy.spec;
+    const { policy, dport } = packet;
     switch (found.kind) {
       case "needMore":
         if (end - start >= this.#limits.helloBytes) {
@@ -175,31 +178,15 @@ export class TcpFlows {
       case "nameless":
         return this.#denyFlow(flow, packet, { reason: Reason.NO_NAME, detail: found.detail }, now, out, true);
       case "other": {
-        if (verify === "sni" || policy.isNamePort(IPPROTO_TCP, dport)) {
+        if (policy.spec.verify === "sni" || policy.isNamePort(IPPROTO_TCP, dport)) {
           const why = { reason: Reason.NO_NAME, detail: "neither TLS nor HTTP" };
           return this.#denyFlow(flow, packet, why, now, out, true);
         }
         return this.#allowPending(flow, packet, byAddress(flow.learned), now, out);
       }
       case "name": {
-        const { name } = found;
-        const rule = policy.matchName(name);
-        if (!rule) return this.#denyFlow(flow, packet, { reason: Reason.NAME_DENIED, name }, now, out, true);
-        if (!policy.portAllowed(rule.ports, IPPROTO_TCP, dport)) {
-          return this.#denyFlow(flow, packet, { reason: Reason.PORT, name, rule: rule.rule }, now, out, true);
-        }
-        if (verify === "both") {
-          const binding = this.#learned.binding(policy.id, client, ip.dst, name);
-          // The flow began with its SYN: an expiry since then doesn't end it.
-          if (!binding || binding.expires <= flow.opened) {
-            const why = { reason: Reason.NAME_IP_MISMATCH, name, rule: rule.rule, detail: mismatch(flow.learned) };
-            return this.#denyFlow(flow, packet, why, now, out, true);
-          }
-        }
-        if (verify === "sni") this.#wireNames.allowed(packet, name, rule.rule, rule.ports, now, out);
-        const why = this.#why;
-        why.name = name;
-        why.rule = rule.rule;
+        const why = this.#names.judge(packet, found.name, flow.opened, flow.learned, now, out);
+        if (why.reason !== Reason.ALLOW_NAME) return this.#denyFlow(flow, packet, why, now, out, true);
         return this.#allowPending(flow, packet, why, now, out);
       }
     }

@@ -74,6 +74,11 @@ export class BoundedTable<K, V> {
     return entry && entry.expires > now ? entry.value : undefined;
   }
 
+  /** Is it there, expired or not? */
+  has(key: K): boolean {
+    return this.#map.has(key);
+  }
+
   /** A fresh time to live. false: not there, or expired. */
   touch(key: K, now: number): boolean {
     const entry = this.#map.get(key);

@@ -51,6 +51,7 @@ export function compilePolicies(specs: readonly PolicySpec[]): Compiled {
       policies: compiled.map(({ policy }) => ({
         id: policy.id,
         verify: policy.spec.verify,
+        quic: policy.spec.quic,
         namePorts: policy.namePorts,
       })),
     },

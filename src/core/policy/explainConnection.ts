@@ -51,7 +51,11 @@ export function connectToName(
   const where =
     state.valid.length > 0 ? "at the addresses listed" : "as soon as a client has asked a trusted resolver for it";
   if (proto !== PROTO_TCP) {
-    if (belongs && verify !== "dns") return quic(rule);
+    if (belongs && verify !== "dns") {
+      if (policy.spec.quic === "deny") return quic(rule);
+      const at = verify === "sni" ? "at any address" : where;
+      return allow(Reason.ALLOW_NAME, "name", rule, `if the QUIC Initial carries this name, ${at}`);
+    }
     if (verify === "sni") return deny(Reason.NO_NAME, rule, NAMELESS_UDP);
     return allow(Reason.ALLOW_ADDRESS, "learned", rule, `by its address, ${where}`);
   }
@@ -67,7 +71,8 @@ export function connectToName(
 function connectToUnlistedName(policy: CompiledPolicy, proto: number, port: number): Answer {
   const { verify } = policy.spec;
   if (verify === "sni" && proto !== PROTO_TCP) {
-    return policy.isNamePort(proto, port) ? quic(0) : deny(Reason.NO_NAME, 0, NAMELESS_UDP);
+    if (!policy.isNamePort(proto, port)) return deny(Reason.NO_NAME, 0, NAMELESS_UDP);
+    if (policy.spec.quic === "deny") return quic(0);
   }
   if (verify === "sni") return deny(Reason.NAME_DENIED, 0, "no rule matches this name on the wire");
   if (verify === "both" && proto === PROTO_TCP) {
@@ -112,9 +117,11 @@ function byLearnedAddress(policy: CompiledPolicy, state: LearnedState, proto: nu
   const { verify } = policy.spec;
   const belongs = policy.isNamePort(proto, port);
   if (verify === "sni") {
-    if (proto !== PROTO_TCP) return belongs ? quic(0) : deny(Reason.NO_NAME, 0, NAMELESS_UDP);
+    if (proto !== PROTO_TCP && !belongs) return deny(Reason.NO_NAME, 0, NAMELESS_UDP);
+    if (proto !== PROTO_TCP && policy.spec.quic === "deny") return quic(0);
     if (!policy.portAllowed(policy.ports, proto, port)) return portDenied(policy, "name", 0);
-    return inspect(0, "the first bytes must carry an allowed name; the address doesn't matter");
+    const what = proto === PROTO_TCP ? "first bytes" : "QUIC Initial";
+    return inspect(0, `the ${what} must carry an allowed name; the address doesn't matter`);
   }
   const entry = state.valid[0];
   const expired = state.all[0];
@@ -130,7 +137,10 @@ function byLearnedAddress(policy: CompiledPolicy, state: LearnedState, proto: nu
   if (!policy.portAllowed(policy.ports, proto, port)) return portDenied(policy, "learned", rule);
   if (verify === "dns") return allow(Reason.ALLOW_ADDRESS, "learned", rule, "for the clients that learned it");
   if (proto !== PROTO_TCP) {
-    return belongs ? quic(rule) : allow(Reason.ALLOW_ADDRESS, "learned", rule, "for the clients that learned it");
+    if (!belongs) return allow(Reason.ALLOW_ADDRESS, "learned", rule, "for the clients that learned it");
+    if (policy.spec.quic === "deny") return quic(rule);
+    const because = "for the clients that learned it: the QUIC Initial must carry a name that they learned it for";
+    return inspect(rule, because);
   }
   return belongs
     ? inspect(rule, "for the clients that learned it: the first bytes must carry a name that they learned it for")
@@ -151,7 +161,7 @@ function inspect(rule: number, because: string): Answer {
 }
 
 function quic(rule: number): Answer {
-  return deny(Reason.QUIC, rule, "QUIC is not inspected; denied, so that the client falls back to TCP");
+  return deny(Reason.QUIC, rule, "--quic deny: QUIC to a name is denied, so that the client falls back to TCP");
 }
 
 function portDenied(policy: CompiledPolicy, stage: Answer["stage"], rule: number): Answer {

@@ -17,4 +17,6 @@ export interface PolicyFlags {
   readonly reject?: string | undefined;
   /** drop | refused | nxdomain; default refused. */
   readonly dnsDeny?: string | undefined;
+  /** inspect | deny; default inspect. */
+  readonly quic?: string | undefined;
 }

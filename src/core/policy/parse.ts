@@ -9,7 +9,17 @@ import { formatCidr, parseAddress, parseCidr } from "./cidr.js";
 import type { PolicyFlags } from "./flags.js";
 import { parseCn, parseDomain, patternKey } from "./namePattern.js";
 import { DEFAULT_NAME_PORTS, formatRange, mergePorts, parseNamePort, parsePort } from "./ports.js";
-import type { Cidr, DnsDeny, NamePattern, PolicySpec, PortRange, RejectMode, RuleSpec, Verify } from "./types.js";
+import type {
+  Cidr,
+  DnsDeny,
+  NamePattern,
+  PolicySpec,
+  PortRange,
+  QuicMode,
+  RejectMode,
+  RuleSpec,
+  Verify,
+} from "./types.js";
 import { policyWarnings } from "./warnings.js";
 
 export type { PolicyFlags } from "./flags.js";
@@ -51,6 +61,7 @@ export function parsePolicy(
   const verify = reader.choice<Verify>("--verify", flags.verify, ["dns", "sni", "both"], "both");
   const reject = reader.choice<RejectMode>("--reject", flags.reject, ["rst", "drop"], "rst");
   const dnsDeny = reader.choice<DnsDeny>("--dns-deny", flags.dnsDeny, ["drop", "refused", "nxdomain"], "refused");
+  const quic = reader.choice<QuicMode>("--quic", flags.quic, ["inspect", "deny"], "inspect");
 
   const given = flags.cidr.length + flags.denyCidr.length + flags.cn.length + flags.domain.length;
   if (given === 0)
@@ -62,6 +73,7 @@ export function parsePolicy(
     verify,
     reject,
     dnsDeny,
+    quic,
     rules,
     ports,
     namePorts: flags.namePort.length > 0 ? namePorts : mergePorts(DEFAULT_NAME_PORTS),

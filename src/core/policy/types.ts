@@ -5,6 +5,7 @@ import type { Addr } from "../net/address.js";
 
 export type Verify = "dns" | "sni" | "both";
 export type RejectMode = "rst" | "drop";
+export type QuicMode = "inspect" | "deny";
 export type DnsDeny = "drop" | "refused" | "nxdomain";
 
 export interface PortRange {
@@ -40,6 +41,8 @@ export interface PolicySpec {
   readonly verify: Verify;
   readonly reject: RejectMode;
   readonly dnsDeny: DnsDeny;
+  /** UDP on a name port: is the name in its Initials judged, or is it denied (verify sni and both). */
+  readonly quic: QuicMode;
   readonly rules: readonly RuleSpec[];
   /** Where allow rules let through; empty = everywhere. */
   readonly ports: readonly PortRange[];
@@ -80,6 +83,7 @@ export interface KernelCidr {
 export interface KernelPolicy {
   readonly id: number;
   readonly verify: Verify;
+  readonly quic: QuicMode;
   readonly namePorts: number;
 }
 

@@ -9,7 +9,13 @@ export interface ClientHello {
   readonly ech: boolean;
   /** Application data may follow before the server has answered (RFC 8446 4.2.10). */
   readonly earlyData: boolean;
-  /** Bytes of the stream, record headers included, that the hello took. */
+  /** supported_versions has TLS 1.3. */
+  readonly tls13: boolean;
+  /** A quic_transport_parameters extension is there (RFC 9001 8.2). */
+  readonly quic: boolean;
+  /** Bytes of legacy_session_id, 0 to 32. */
+  readonly sessionId: number;
+  /** Bytes of the stream that the hello took: record headers included, where there are records. */
   readonly length: number;
 }
 

@@ -42,9 +42,6 @@ export function readClientHello(
   const { bytes, start, end, declaredEnd, length } = GATHERED;
   // It may be a copy: nobody needs it any longer than this call.
   GATHERED.bytes = stream;
-  hello.serverName = undefined;
-  hello.noNameWhy = "absent";
-  hello.ech = hello.earlyData = false;
   hello.length = length ?? 0;
   const stop = readBody(bytes, start, end, declaredEnd, hello);
   if (stop?.kind === "invalid") return invalid(stop.code, streamOffset(stream, from, to, stop.offset - start));
@@ -54,6 +51,27 @@ export function readClientHello(
 /** Filled and read within one call. */
 const GATHERED = emptyGathered();
 
+/**
+ * The handshake message alone, without records, as QUIC carries it: `bytes` from `start` on, as far as it has come, whatever stands behind it. Offsets
+ * count from the start of `bytes`.
+ */
+export function parseHelloMessage(bytes: Uint8Array, start: number, maxBytes: number): Parsed<ClientHello, TlsCode> {
+  if (start >= bytes.length) return needMore;
+  if (bytes[start] !== CLIENT_HELLO) return invalid("not-client-hello", start);
+  if (start + HANDSHAKE_HEADER > bytes.length) return needMore;
+  const length = HANDSHAKE_HEADER + ((bytes[start + 1]! << 16) | u16(bytes, start + 2));
+  if (length > maxBytes) return invalid("too-large", start + 1);
+  const declared = start + length;
+  const come = Math.min(declared, bytes.length);
+  const hello = emptyHello();
+  hello.length = length;
+  const stop = readBody(bytes, start, come, declared, hello);
+  // A length that contradicts its surroundings may point behind what has come.
+  if (stop?.kind === "invalid") return invalid(stop.code, Math.min(stop.offset, bytes.length));
+  return stop ?? (come < declared ? needMore : done(hello));
+}
+
+const CLIENT_HELLO = 1;
 const HANDSHAKE_HEADER = 4;
 const RANDOM = 32;
 const MAX_EXTENSIONS = 100;
@@ -93,6 +111,10 @@ function readBody(bytes: Uint8Array, start: number, come: number, declared: numb
   if (at + 1 > come) return missing(at, 1, declared);
   if (bytes[at] !== 0) return invalid("compression", at);
   at += 1;
+  hello.serverName = undefined;
+  hello.noNameWhy = "absent";
+  hello.ech = hello.earlyData = hello.tls13 = hello.quic = false;
+  hello.sessionId = sessionId;
   // RFC 5246 7.4.1.2: a hello without extensions ends here.
   if (at === declared) return undefined;
   if (at + 2 > come) return missing(at, 2, declared);

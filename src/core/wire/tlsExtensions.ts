@@ -1,5 +1,5 @@
 /**
- * The extensions of a ClientHello whose content is looked at: server_name, and the lists of ALPN and supported_versions, which nothing asks for but
+ * The extensions of a ClientHello whose content is looked at: server_name, supported_versions, and the list of ALPN, which nothing asks for but
  * which must be in order.
  */
 import { u16 } from "./bytes.js";
@@ -14,6 +14,7 @@ export const Extension = {
   PRE_SHARED_KEY: 41,
   EARLY_DATA: 42,
   VERSIONS: 43,
+  QUIC_PARAMETERS: 57,
   ECH: 0xfe0d,
   ESNI: 0xffce,
 } as const;
@@ -21,7 +22,16 @@ export const Extension = {
 export type Hello = Writable<ClientHello>;
 
 export function emptyHello(): Hello {
-  return { serverName: undefined, noNameWhy: "absent", ech: false, earlyData: false, length: 0 };
+  return {
+    serverName: undefined,
+    noNameWhy: "absent",
+    ech: false,
+    earlyData: false,
+    tls13: false,
+    quic: false,
+    sessionId: 0,
+    length: 0,
+  };
 }
 
 /** Not yet, or never. */
@@ -50,13 +60,16 @@ export function readExtension(
     case Extension.ALPN:
       return readAlpn(bytes, at, come, end);
     case Extension.VERSIONS:
-      return readVersions(bytes, at, come, end);
+      return readVersions(bytes, at, come, end, hello);
     case Extension.ECH:
     case Extension.ESNI:
       hello.ech = true;
       return end;
     case Extension.EARLY_DATA:
       hello.earlyData = true;
+      return end;
+    case Extension.QUIC_PARAMETERS:
+      hello.quic = true;
       return end;
     default:
       return end;
@@ -119,15 +132,19 @@ function readAlpn(bytes: Uint8Array, extension: number, come: number, end: numbe
 }
 
 /** RFC 8446 4.2.1: versions of two bytes, at least one of them. */
-function readVersions(bytes: Uint8Array, extension: number, come: number, end: number): number | Stop {
+function readVersions(bytes: Uint8Array, extension: number, come: number, end: number, hello: Hello): number | Stop {
   const at = extension + HEADER;
   if (at + 1 > end || at + 1 > come) return missing(at, 1, end);
   const size = bytes[at]!;
   const listEnd = at + 1 + size;
   if (listEnd > end) return invalid("malformed", at + 1);
   if (size === 0 || size % 2 !== 0) return invalid("supported-versions", extension);
-  return listEnd > come ? needMore : listEnd;
+  if (listEnd > come) return needMore;
+  for (let i = at + 1; i < listEnd; i += 2) if (u16(bytes, i) === TLS13) hello.tls13 = true;
+  return listEnd;
 }
+
+const TLS13 = 0x0304;
 
 const SERVER_NAME_CODES: Readonly<Record<NameCode, TlsCode | undefined>> = {
   empty: "server-name",

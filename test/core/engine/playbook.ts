@@ -6,7 +6,14 @@
  * of it is overwritten, and whatever test runs here fails if something was kept that is no copy.
  */
 import assert from "node:assert/strict";
-import { FLOW_FAST, FLOW_FINAL, FLOW_OPENED, FLOW_RELEASED, reasonName } from "../../../src/core/abi.generated.js";
+import {
+  FLOW_FAST,
+  FLOW_FINAL,
+  FLOW_OPENED,
+  FLOW_QUIC,
+  FLOW_RELEASED,
+  reasonName,
+} from "../../../src/core/abi.generated.js";
 import type { AskedQuestion } from "../../../src/core/engine/asked.js";
 import { CommandList } from "../../../src/core/engine/commandList.js";
 import type { Command, FlowKey, FlowPutCommand } from "../../../src/core/engine/commands.js";
@@ -47,6 +54,7 @@ export interface PacketOptions {
   readonly towardsClient?: boolean;
   readonly client?: ClientId;
   readonly checksumPending?: boolean;
+  readonly merged?: boolean;
   readonly wireLength?: number;
   /** Where an answer comes in. Default: where questions go out. */
   readonly ifindexIn?: number;
@@ -111,6 +119,7 @@ export class Playbook {
       policy: options.towardsClient ? undefined : this.policy,
       bytes: lent,
       wireLength: options.wireLength ?? bytes.length,
+      merged: options.merged ?? false,
       checksumPending: options.checksumPending ?? false,
     };
     const lines = this.event(event);
@@ -154,6 +163,7 @@ export class Playbook {
         policy: this.policy,
         bytes,
         wireLength: bytes.length,
+        merged: false,
         checksumPending: false,
       };
       this.engine.handle(event, this.now, this.#out);
@@ -243,7 +253,8 @@ function line(command: Command): string {
       const judged = (command.judgedEnd - command.judgedStart) >>> 0;
       const fast = command.flags & FLOW_FAST ? " fast" : "";
       const released = command.flags & FLOW_RELEASED ? " released" : "";
-      return `flow ${command.verdict} ${reasonName(command.reason)}${judged ? ` judged=${judged}` : ""}${fast}${released}`;
+      const quic = command.flags & FLOW_QUIC ? " quic" : "";
+      return `flow ${command.verdict} ${reasonName(command.reason)}${judged ? ` judged=${judged}` : ""}${fast}${released}${quic}`;
     }
     case "allowQuestion":
       return `question ${command.name} ${command.questionType}`;

@@ -347,9 +347,9 @@ describe("verify both", () => {
     assert.deepEqual(play.packet(later), [`flow allow allow-name judged=${hello.length}`, "accept 3 mark=allow"]);
   });
 
-  it("denies QUIC to a name, lets other UDP and echo through to a learned address, denies their neighbours", () => {
+  it("denies what isn't QUIC on its port, lets other UDP and echo through to a learned address, denies their neighbours", () => {
     const play = learned();
-    assert.equal(play.packet(udp(v4, { dport: 443 }, Buffer.from("x")))[0], "flow deny quic");
+    assert.deepEqual(play.packet(udp(v4, { dport: 443 }, Buffer.from("x"))).slice(0, 2), ["drop 1", "DENY quic"]);
     assert.equal(play.packet(udp(v4, { dport: 444 }, Buffer.from("x"))).at(-1), "ALLOW allow-address www.x.io");
     assert.equal(
       play.packet(udp({ src: CLIENT, dst: "198.51.100.8" }, { dport: 444 }, Buffer.from("x")))[0],
@@ -421,8 +421,12 @@ describe("verify sni", () => {
       )[1],
       "flow deny no-name",
     );
+    assert.deepEqual(new Playbook({ verify: "sni" }).packet(udp(v4, { dport: 443 }, Buffer.from("x"))).slice(0, 2), [
+      "drop 1",
+      "DENY quic",
+    ]);
     assert.equal(
-      new Playbook({ verify: "sni" }).packet(udp(v4, { dport: 443 }, Buffer.from("x")))[0],
+      new Playbook({ verify: "sni", quic: "deny" }).packet(udp(v4, { dport: 443 }, Buffer.from("x")))[0],
       "flow deny quic",
     );
     assert.equal(

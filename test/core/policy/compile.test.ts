@@ -289,8 +289,8 @@ describe("several policies", () => {
       ],
     );
     assert.deepEqual(tables.policies, [
-      { id: 3, verify: "both", namePorts: 1 },
-      { id: 5, verify: "both", namePorts: 1 },
+      { id: 3, verify: "both", quic: "inspect", namePorts: 1 },
+      { id: 5, verify: "both", quic: "inspect", namePorts: 1 },
     ]);
   });
   test("nothing at all", () => {

@@ -157,6 +157,10 @@ describe("addresses that names decide", () => {
     const flags = { domain: ["x.io"] };
     assert.deepEqual(outcomes(flags, "192.0.2.1", learned), [
       "tcp/443 inspect inspect learned 1",
+      "udp/443 inspect inspect learned 1",
+    ]);
+    assert.deepEqual(outcomes({ ...flags, quic: "deny" }, "192.0.2.1", learned), [
+      "tcp/443 inspect inspect learned 1",
       "udp/443 deny quic name 1",
     ]);
     assert.deepEqual(outcomes(flags, "192.0.2.1:22", learned), [
@@ -191,7 +195,14 @@ describe("addresses that names decide", () => {
   });
   test("verify: sni", () => {
     const flags = { domain: ["x.io"], verify: "sni" };
-    assert.deepEqual(outcomes(flags, "192.0.2.2"), ["tcp/443 inspect inspect name 0", "udp/443 deny quic name 0"]);
+    assert.deepEqual(outcomes(flags, "192.0.2.2"), [
+      "tcp/443 inspect inspect name 0",
+      "udp/443 inspect inspect name 0",
+    ]);
+    assert.deepEqual(outcomes({ ...flags, quic: "deny" }, "192.0.2.2"), [
+      "tcp/443 inspect inspect name 0",
+      "udp/443 deny quic name 0",
+    ]);
     assert.deepEqual(outcomes(flags, "192.0.2.2:123"), [
       "tcp/123 inspect inspect name 0",
       "udp/123 deny no-name name 0",
@@ -217,8 +228,9 @@ describe("names", () => {
     assert.deepEqual(outcomes(flags, "a.x.io", learned), [
       "query allow allow-query name 1",
       "tcp/443 allow allow-name name 1",
-      "udp/443 deny quic name 1",
+      "udp/443 allow allow-name name 1",
     ]);
+    assert.equal(outcomes({ ...flags, quic: "deny" }, "a.x.io", learned)[2], "udp/443 deny quic name 1");
     assert.deepEqual(outcomes(flags, "a.x.io:22", learned), [
       "query allow allow-query name 1",
       "tcp/22 allow allow-address learned 1",
@@ -236,7 +248,12 @@ describe("names", () => {
       "tcp/8000 allow allow-name name 1",
       "udp/8000 deny no-name name 1",
     ]);
-    assert.deepEqual(outcomes(sni, "x.com").slice(1), ["tcp/443 deny name-denied name 0", "udp/443 deny quic name 0"]);
+    assert.deepEqual(outcomes(sni, "x.com").slice(1), [
+      "tcp/443 deny name-denied name 0",
+      "udp/443 deny name-denied name 0",
+    ]);
+    assert.equal(outcomes({ ...sni, quic: "deny" }, "x.com")[2], "udp/443 deny quic name 0");
+    assert.equal(outcomes(sni, "a.x.io")[2], "udp/443 allow allow-name name 1");
     const dns = { ...flags, verify: "dns" };
     assert.deepEqual(outcomes(dns, "a.x.io").slice(1), [
       "tcp/443 allow allow-address learned 1",

@@ -271,14 +271,17 @@ describe("words", () => {
     assert.deepEqual({ verify, reject, dnsDeny }, { verify: "both", reject: "rst", dnsDeny: "refused" });
     for (const verify of ["dns", "sni", "both"]) assert.equal(specOf({ domain: ["x.io"], verify }).verify, verify);
     for (const reject of ["rst", "drop"]) assert.equal(specOf({ domain: ["x.io"], reject }).reject, reject);
+    for (const quic of ["inspect", "deny"]) assert.equal(specOf({ domain: ["x.io"], quic }).quic, quic);
+    assert.equal(specOf({ domain: ["x.io"] }).quic, "inspect");
     for (const dnsDeny of ["drop", "refused", "nxdomain"])
       assert.equal(specOf({ domain: ["x.io"], dnsDeny }).dnsDeny, dnsDeny);
   });
   test("anything else is an error", () => {
-    assert.deepEqual(errors({ verify: "BOTH", reject: "", dnsDeny: "servfail" }), [
+    assert.deepEqual(errors({ verify: "BOTH", reject: "", dnsDeny: "servfail", quic: "allow" }), [
       "--verify BOTH: unknown; one of dns, sni, both",
       '--reject "": unknown; one of rst, drop',
       "--dns-deny servfail: unknown; one of drop, refused, nxdomain",
+      "--quic allow: unknown; one of inspect, deny",
     ]);
   });
 });

@@ -8,7 +8,7 @@ import type { KernelCidr, KernelPolicy } from "../../../src/core/policy/types.js
 import { interestingAddresses } from "./addressVectors.js";
 import { Random } from "./random.js";
 
-const policyOf = (id: number): KernelPolicy => ({ id, verify: "both", namePorts: 0 });
+const policyOf = (id: number): KernelPolicy => ({ id, verify: "both", quic: "inspect", namePorts: 0 });
 
 function cidrOf(policy: number, addr: Addr, length: number, rule: number): KernelCidr {
   return { policy, addr: maskAddr(addr, length), length, verdict: "allow", strict: false, rule, ports: 0 };

@@ -9,7 +9,7 @@ import type { KernelCidr, KernelPolicy } from "../../../src/core/policy/types.js
 import { interestingAddresses } from "./addressVectors.js";
 import { Random } from "./random.js";
 
-const policyOf = (id: number): KernelPolicy => ({ id, verify: "both", namePorts: 0 });
+const policyOf = (id: number): KernelPolicy => ({ id, verify: "both", quic: "inspect", namePorts: 0 });
 const last = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
 
 function cidrOf(policy: number, addr: Addr, length: number, rule: number): KernelCidr {

@@ -8,6 +8,14 @@ export function fixture(name: string): Buffer {
   return hex(readFileSync(new URL(`fixtures/${name}.hex`, import.meta.url), "utf8"));
 }
 
+/** Datagrams of fixtures/NAME.hex, one a line. */
+export function datagramsOf(name: string): Buffer[] {
+  const lines = readFileSync(new URL(`fixtures/${name}.hex`, import.meta.url), "utf8")
+    .trim()
+    .split("\n");
+  return lines.map(hex);
+}
+
 export function hex(text: string): Buffer {
   const clean = text.replace(/\s+/g, "");
   const bytes = Buffer.from(clean, "hex");

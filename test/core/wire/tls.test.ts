@@ -17,6 +17,9 @@ describe("parseClientHello, real hellos", () => {
       noNameWhy: undefined,
       ech: false,
       earlyData: false,
+      tls13: true,
+      quic: false,
+      sessionId: 32,
       length: bytes.length,
     });
   });
