@@ -145,6 +145,14 @@ static __always_inline void decide_first_bytes(struct __sk_buff *skb, struct l7_
 	say(d, L7_VERDICT_INSPECT, L7_REASON_INSPECT, flow->rule);
 }
 
+/* Of this generation, or of the one before and judged anew for this one. */
+static __always_inline bool is_of_generation(const struct l7_config *cfg, const struct l7_flow *flow, __u32 generation)
+{
+	if (flow->generation == generation)
+		return true;
+	return flow->next && flow->next == (__u8)generation && flow->generation == cfg->previous;
+}
+
 /*
  * Of a flow of QUIC, what isn't settled. What has a long header may carry a hello: user space is the judge, for as long as the flow lives. All else
  * is not for a flow that nobody has allowed yet (short headers: of a connection that began elsewhere), or speaks a version that nobody can read.
@@ -167,7 +175,7 @@ static __always_inline struct l7_flow *live_flow(const struct l7_config *cfg, co
 	if (!p->has_flow || is_syn(p))
 		return 0;
 	flow = find_flow(p);
-	if (!flow || flow->generation != cfg->generation)
+	if (!flow || !is_of_generation(cfg, flow, p->generation))
 		return 0;
 	idle = is_tcp(p) ? cfg->flow_idle_tcp_ns : cfg->flow_idle_other_ns;
 	if (flow->verdict == L7_VERDICT_DENY)
@@ -365,7 +373,8 @@ __noinline int decide_anew(struct __sk_buff *skb, struct packet *p, struct decis
 		say(d, L7_VERDICT_DENY, p->error, 0);
 		return 0;
 	}
-	policy_id = p->key.policy;
+	/* Each generation has its own half of the tables. */
+	policy_id = p->key.policy + (p->generation & 1 ? 0 : L7_MAX_POLICIES);
 	policy = bpf_map_lookup_elem(&policies, &policy_id);
 	/* Governed, and nobody said how: closed. */
 	if (!policy || !policy->present) {
@@ -391,7 +400,10 @@ __noinline int decide_anew(struct __sk_buff *skb, struct packet *p, struct decis
 static __always_inline void decide(struct __sk_buff *skb, const struct l7_config *cfg, struct packet *p, struct decision *d)
 {
 	__u64 now;
-	struct l7_flow *flow = live_flow(cfg, p, &now);
+	struct l7_flow *flow;
+
+	p->generation = read_generation(cfg);
+	flow = live_flow(cfg, p, &now);
 
 	if (flow)
 		decide_by_flow(skb, flow, now, p, d);

@@ -213,7 +213,7 @@ __noinline int judge_question(struct __sk_buff *skb, struct packet *p, struct de
 		return 0;
 	question = bpf_map_lookup_elem(&questions, &key);
 	now = bpf_ktime_get_ns();
-	if (!question || question->generation != cfg->generation || now >= question->expires_ns)
+	if (!question || question->generation != p->generation || now >= question->expires_ns)
 		return 0;
 	copy_source(ds->key.source, p);
 	copy_destination(ds->key.resolver, p);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * The fast path. Eight programs, one set of maps:
+ * The fast path. Ten programs, one set of maps:
  *
  *   classify   TC ingress on each LAN interface: allows and pends by a mark, drops, or marks for user space
  *   output     socket filter for iptables (-m bpf). OUTPUT: 1 = send this box's own packet to user space; POSTROUTING: 1 = no gate, drop it
@@ -10,6 +10,7 @@
  *   past       socket filter for iptables PREROUTING (-m bpf): 1 = a packet of such a flow, which conntrack must not take for a new one
  *   answer     socket filter for iptables FORWARD (-m bpf): 1 = a DNS answer that teaches nothing new, which user space need not see
  *   read_flows run by user space: the stored flows of a batch of packets in one system call
+ *   carry_flows, switch_policy run by user space: a change of the policy
  *
  * A TC program that lets a packet go returns TC_ACT_UNSPEC (= TCX_NEXT), never TC_ACT_OK, so that other people's filters on the same interface
  * still see it.
@@ -19,6 +20,7 @@
 #include "decide.h"
 #include "dns.h"
 #include "flow_reads.h"
+#include "policy_change.h"
 #include "maps.h"
 #include "parse.h"
 #include "reply.h"
@@ -126,6 +128,7 @@ int classify(struct __sk_buff *skb)
 		set_mark(skb, cfg, L7_VERDICT_ALLOW);
 		return PASS;
 	}
+	p.generation = read_generation(cfg);
 	flow = live_flow(cfg, &p, &now);
 	/*
 	 * What nearly every packet is, on a way of its own: what is counted and marked is constant here, while a decision that comes from memory
@@ -373,7 +376,8 @@ int past(struct __sk_buff *skb)
 	if (!p.has_flow || p.error || !policy_of(&iface, p.ifindex, &p, &known))
 		return 0;
 	flow = find_flow(&p);
-	return flow && flow->generation == cfg->generation && (flow->flags & L7_FLOW_FAST);
+	/* Also one that the policy of a moment ago allowed: conntrack hasn't seen it either. */
+	return flow && (flow->generation == cfg->generation || flow->generation == cfg->previous) && (flow->flags & L7_FLOW_FAST);
 }
 
 /*

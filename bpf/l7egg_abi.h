@@ -130,6 +130,8 @@ struct l7_config {
 	__u32 fail_open; // 1: the gate lets INSPECT-marked packets pass (failMode: open)
 	__u32 events_per_second; // budget of each CPU; 0 = no events
 	__u32 fast; // 1: nobody's netfilter rules need to see forwarded flows, they may skip it
+	__u32 previous; // the generation before, if the policy was changed while this one ran: its flows count that were judged anew (l7_flow.next); 0: none
+	__u32 first_rule; // lowest rule number of the policy in force (user space's own: what the flows' rules mean to a restart)
 	__u64 flow_idle_tcp_ns; // without a packet for so long, a cached TCP flow is a miss; 0 = never cached
 	__u64 flow_idle_other_ns; // the same for UDP, ICMP echo and the rest
 	__u64 flow_idle_deny_ns; // the same for denied flows
@@ -154,7 +156,10 @@ struct l7_source_key {
 	__u8 addr[16];
 };
 
-/* Map `policies` (array): __u32 policy id -> l7_policy. Id 0 is never used. */
+/*
+ * Map `policies` (array): __u32 policy id, plus L7_MAX_POLICIES while the generation is even -> l7_policy. Id 0 is never used. So there is room for two
+ * versions of each, and one write, of the generation, changes from one to the other. All that a version refers to is written before that.
+ */
 struct l7_policy {
 	__u8 present; // 0: governed without a policy: everything is denied (L7_REASON_NO_POLICY)
 	__u8 verify; // enum l7_verify
@@ -181,7 +186,7 @@ struct l7_cidr {
  * Map `cidr4` (array): __u32 -> l7_cidr4. The CIDRs of each policy, flattened: sorted ranges that cover all addresses, each from `first` to
  * before the next one's. Where no CIDR is, all of l7_cidr is 0.
  * Map `cidr4_index` (array): l7_policy.cidr4_index + (address >> l7_policy.cidr4_shift) -> l7_cidr4_index: the ranges that these addresses
- * are in. Both are as large as the rules need, and are written once, before the programs are attached.
+ * are in. Both have room for what the rules need; where the policy can be changed, for two versions.
  */
 struct l7_cidr4 {
 	__u32 first; // host order
@@ -197,7 +202,7 @@ struct l7_cidr4_index {
  * Map `cidr6_nodes` (array): __u32 -> l7_cidr6_node. Addresses cluster, so each crowded place has an index of its own: slots of equal width from
  * the first of its ranges' beginnings to the last. What lies before or behind is in the first or the last slot.
  * Map `cidr6_index` (array): l7_cidr6_node.index + slot -> l7_cidr6_index: the ranges that these addresses are in, or the node that knows.
- * All are as large as the rules need, and are written once, before the programs are attached.
+ * All have room for what the rules need; where the policy can be changed, for two versions.
  */
 #define L7_CIDR6_LEVELS 4 /* nodes from a policy to its ranges at most */
 struct l7_cidr6 {
@@ -220,7 +225,7 @@ struct l7_cidr6_index {
 	__u32 count; // ranges; 0: there is a node
 };
 
-/* Map `port_sets` (array): __u32 -> l7_port_set. Set 0 is empty. First range that matches decides. */
+/* Map `port_sets` (array): __u32 -> l7_port_set. Set 0 is empty. First range that matches decides. A second version's sets have numbers above L7_MAX_PORT_SETS; the two above those are for what limits all of a policy's names. */
 struct l7_port_range {
 	__u8 proto; // IP protocol; 0 = any
 	__u8 verdict; // ALLOW, DENY or INSPECT (INSPECT: a trusted resolver's port 53)
@@ -352,7 +357,7 @@ struct l7_flow {
 	__u8 verdict; // ALLOW, DENY, or PENDING: a SYN passed, the first payload decides; QUIC: an Initial went to user space
 	__u8 reason; // enum l7_reason
 	__u8 flags;
-	__u8 pad;
+	__u8 next; // while the policy is changed: low byte of the generation for which it was judged anew; 0: none
 	__u32 opened_s; // CLOCK_MONOTONIC seconds of the SYN; 0 if the flow wasn't opened as PENDING
 };
 
@@ -366,6 +371,32 @@ struct l7_flow_read {
 	__u32 found; // answer: 1, and `flow` is what is stored
 	__u8 key[40]; // l7_flow4_key (the rest is not looked at) or l7_flow6_key
 	__u8 flow[64]; // l7_flow
+};
+
+/*
+ * What user space tells the program `carry_flows`: L7_FLOW_READS of these one behind the other are its context. A flow that the coming policy allows as
+ * well is marked so (`now` 0: it counts before and after), or, when that policy is in force, becomes its own (`now` 1: only then are `rule` and `reason` written).
+ */
+struct l7_flow_carry {
+	__u32 family; // 4, 6; 0: nothing is told here
+	__u32 carried; // answer: 1, it was there and is marked
+	__u8 key[40]; // l7_flow4_key (the rest is not looked at) or l7_flow6_key
+	__u32 from; // the generation that it must be of, and the one before that
+	__u32 previous;
+	__u32 to;
+	__u32 rule; // of the coming policy
+	__u8 reason; // enum l7_reason; 0: as it is
+	__u8 verdict; // which it must still have: ALLOW or PENDING
+	__u8 now;
+	__u8 pad[5];
+};
+
+/* What user space tells the program `switch_policy`: from now on `generation` counts, and of `previous` what was carried. */
+struct l7_switch {
+	__u32 previous;
+	__u32 generation;
+	__u32 first_rule;
+	__u32 pad;
 };
 
 /* Map `counters` (per-CPU array of L7_REASON_MAX): __u32 reason -> l7_counter. */

@@ -103,6 +103,11 @@ static __always_inline bool policy_of(const struct l7_interface *iface, __u32 if
 	return iface->default_governed;
 }
 
+static __always_inline __u32 read_generation(const struct l7_config *cfg)
+{
+	return *(const volatile __u32 *)&cfg->generation;
+}
+
 static __always_inline struct l7_flow *find_flow(const struct packet *p)
 {
 	if (p->family == 4)

@@ -39,7 +39,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, L7_MAX_POLICIES);
+	__uint(max_entries, 2 * L7_MAX_POLICIES);
 	__type(key, __u32);
 	__type(value, struct l7_policy);
 } policies SEC(".maps");
@@ -85,7 +85,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, L7_MAX_PORT_SETS);
+	__uint(max_entries, 2 * L7_MAX_PORT_SETS + 2);
 	__type(key, __u32);
 	__type(value, struct l7_port_set);
 } port_sets SEC(".maps");

@@ -48,6 +48,7 @@ struct packet {
 	__u32 seq; // TCP: host order
 	__u32 ack;
 	__u32 ifindex; // where it came in, 0 = this box
+	__u32 generation; // under which it is judged, read once: a change meanwhile must not put an old verdict under the new number
 	__u8 family; // 4, 6; 0: not IP, or the addresses couldn't be read
 	__u8 error; // enum l7_reason: why it can't be judged; 0 = it can
 	__u8 fragment; // 1: any part of a fragmented packet, also an atomic IPv6 fragment

@@ -3,6 +3,7 @@
 #ifndef L7EGG_REPLY_H
 #define L7EGG_REPLY_H
 
+#include "decide.h"
 #include "lookup.h"
 #include "maps.h"
 #include "packet.h"
@@ -50,7 +51,7 @@ static __always_inline bool answers_fast_flow(const struct l7_config *cfg, struc
 	if (!policy_of(&lan, out, p, &known))
 		return false;
 	flow = find_flow(p);
-	return flow && flow->generation == cfg->generation && flow->verdict != L7_VERDICT_DENY &&
+	return flow && is_of_generation(cfg, flow, read_generation(cfg)) && flow->verdict != L7_VERDICT_DENY &&
 	       (flow->flags & L7_FLOW_FAST);
 }
 

@@ -99,13 +99,13 @@ static __noinline int emit(struct __sk_buff *skb, const struct packet *p, const 
 }
 
 /* Not inlined for the same reasons. If the flow can't be stored, its next packet is judged by the same rules again. */
-static __noinline int remember(const struct packet *p, const struct decision *d, __u32 generation)
+static __noinline int remember(const struct packet *p, const struct decision *d)
 {
 	struct l7_flow flow = {
 		.last_seen_ns = coarse_now(),
 		.packets = 1,
 		.bytes = p->wire_len,
-		.generation = generation,
+		.generation = p->generation,
 		.rule = d->rule,
 		.verdict = L7_VERDICT_ALLOW,
 		.reason = d->reason,
@@ -130,13 +130,13 @@ static __noinline int remember(const struct packet *p, const struct decision *d,
  * payload climbed. If it can't be stored, user space finds no beginning for the first payload and denies it (MID_FLOW).
  * Of QUIC the entry says whether the flow skips netfilter, which must be so from its first packet on; without one it doesn't.
  */
-static __noinline int open_flow(const struct packet *p, struct decision *d, __u32 generation)
+static __noinline int open_flow(const struct packet *p, struct decision *d, const struct l7_config *cfg)
 {
 	struct l7_flow flow = {
 		.last_seen_ns = coarse_now(),
 		.packets = 1,
 		.bytes = p->wire_len,
-		.generation = generation,
+		.generation = p->generation,
 		.rule = d->rule,
 		.judged_start = p->seq + 1,
 		.judged_end = p->seq + 1,
@@ -147,7 +147,7 @@ static __noinline int open_flow(const struct packet *p, struct decision *d, __u3
 	const struct l7_flow *known = find_flow(p);
 
 	flow.opened_s = flow.last_seen_ns / NS_PER_SECOND;
-	if (known && known->generation == generation && known->verdict != L7_VERDICT_DENY &&
+	if (known && is_of_generation(cfg, known, p->generation) && known->verdict != L7_VERDICT_DENY &&
 	    known->judged_start == flow.judged_start && !(known->flags & L7_FLOW_FINAL)) {
 		d->fast = (known->flags & L7_FLOW_FAST) != 0;
 		return 0;
@@ -164,9 +164,9 @@ static __always_inline void record(struct __sk_buff *skb, const struct packet *p
 	if (p->hook == L7_HOOK_CLASSIFY && cfg->fast && (d->opens || d->new_flow))
 		d->fast = may_skip(skb, p);
 	if (d->opens) {
-		open_flow(p, d, cfg->generation);
+		open_flow(p, d, cfg);
 	} else if (d->new_flow || d->by_hello) {
-		remember(p, d, cfg->generation);
+		remember(p, d);
 		emit(skb, p, d, cfg->events_per_second);
 	}
 }

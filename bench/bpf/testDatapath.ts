@@ -64,6 +64,7 @@ export class TestDatapath {
         failMode: "closed",
         tables,
         policyHash: instance,
+        firstRule: 1,
         interfaces: [{ ifindex: this.#lan, policy, clientBy: ClientBy.MAC, l3: false }],
         egress: [this.#wan],
         own: false,

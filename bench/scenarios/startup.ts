@@ -1,22 +1,29 @@
 /** (k) How long `l7egg run` takes until everything is governed, also after it was killed, and what it holds then. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { callControl } from "../../src/control/client.js";
+import type { ReloadReport } from "../../src/edge/reloadReport.js";
 import { prefix } from "../../test/lab/cleanup.js";
 import { byAddress, manyNames, names } from "../harness/workload.js";
 import { noRow, row, type RowHead } from "../harness/results.js";
 import type { Context, Row, Scenario, Workload } from "../harness/types.js";
 import { mapMiB, rssMiB, settled } from "../growth/memory.js";
 import { buildLab, closeLab, server, type BenchLab } from "../lab.js";
-import { ask, startDns } from "../load.js";
+import { ask, percentileOf, pulse, startAnswer, startDns } from "../load.js";
+import { makeFolder } from "../systems/program.js";
 import { commaLists, startGateway, type Gateway } from "../systems/l7egg/start.js";
 
 export const startup: Scenario = {
   letter: "k",
   name: "startup",
-  title: "Start-up of l7egg run",
+  title: "Start-up and reload of l7egg run",
   how:
     'From the start of the process to its line "ready", as its own log dates it: Node, policy, maps, programs, iptables, queues. Take-over: the same after ' +
-    "kill -9, with what the killed one left in force until the new one has its place. Rules come from the command line.",
+    "kill -9, with what the killed one left in force until the new one has its place. Rules come from the command line. Reload: from the command on the control " +
+    "socket until the changed policy file is in force, and what an established connection sees of it, beside a round trip each millisecond.",
   needs: "none",
-  seconds: { full: 240, quick: 15 },
+  seconds: { full: 300, quick: 18 },
   measure,
 };
 
@@ -49,12 +56,10 @@ async function measure(context: Context): Promise<Row[]> {
       const of = head("take-over after kill -9", point, count);
       rows.push(late ? noRow(of, noTime) : row(of, await takeOver(lab, count, rounds)));
     }
-    rows.push(
-      noRow(
-        head("reload of the policy", "1 name", undefined),
-        "there is no reload yet: a restart takes over without a gap",
-      ),
-    );
+    for (const one of cases) {
+      if (one.count === 0 || one.count === 1_000) continue;
+      rows.push(...(await reloads(lab, one, one.count > 100_000 ? 1 : rounds, context)));
+    }
     return rows;
   } finally {
     closeLab(lab);
@@ -83,6 +88,54 @@ async function starts(lab: BenchLab, { of, count, workload }: Case, rounds: numb
     row(head("start", point, count), took),
     row({ ...head("resident memory of the process after the start", point, count), ...memory }, rss),
     row({ ...head("memory of the eBPF maps after the start", point, count), ...memory }, maps),
+  ];
+}
+
+/** The same policy and one rule more, in turns; the lists are in a file of their own, one a line. */
+async function reloads(lab: BenchLab, { of, count, workload }: Case, rounds: number, context: Context): Promise<Row[]> {
+  const point = amount(count, of);
+  const metric = "reload of the policy";
+  if (performance.now() > context.deadline) return [noRow(head(metric, point, count), noTime)];
+  context.progress(`reload with ${point}`);
+  const { folder, remove } = makeFolder("reload");
+  const file = join(folder, "policy.yaml");
+  const write = (more: number) => {
+    const list = [...workload.cidrs, server.allowed.v4, server.allowed.v6];
+    writeFileSync(join(folder, "networks.txt"), [...new Set(list)].join("\n"));
+    writeFileSync(join(folder, "names.txt"), [...workload.domains, ...Array.from({ length: more }, () => "one.more.example")].join("\n")); // prettier-ignore
+    writeFileSync(file, `resolver: [${server.resolver.v4}, "${server.resolver.v6}"]\ncidr-file: networks.txt\ndomain-file: names.txt\n`); // prettier-ignore
+  };
+  const answer = await startAnswer(lab.server);
+  const took: number[] = [];
+  const slowest: number[] = [];
+  try {
+    write(0);
+    const gateway = await startGateway(lab, [`--policy=${file}`]);
+    await settled(gateway.daemon.pid);
+    const path = `/run/l7egg/${gateway.instance}/control.sock`;
+    for (let round = 0; round < rounds; round++) {
+      write((round + 1) % 2);
+      const beats = pulse(lab, server.first.v4, names.one, count > 100_000 ? 8_000 : 3_000);
+      await sleep(200);
+      const report = (await callControl({ path, method: "reload", timeoutMs: 60_000 })) as ReloadReport;
+      took.push(report.ms);
+      const got = await beats;
+      if (!got.established || got.lost + got.retransmitted > 0) {
+        throw new Error(`an established connection lost ${got.lost} and sent ${got.retransmitted} again`);
+      }
+      slowest.push(percentileOf(got.latency, 100));
+    }
+    await gateway.stop();
+  } finally {
+    await answer.stop();
+    remove();
+  }
+  return [
+    row(head(metric, point, count), took),
+    row(
+      { ...head("slowest round trip of an established connection beside a reload", point, count), unit: "µs" },
+      slowest,
+    ),
   ];
 }
 

@@ -13,6 +13,9 @@ Examples:
     l7egg run --lan eth1 --eface eth0 --cidr 10.0.0.0/8 --deny-cidr 10.66.0.0/16 --domain '*.example.com'
   This machine itself (no --lan), HTTPS only:
     l7egg run --eface eth0 --domain registry.npmjs.org --port tcp/443
+  The policy in a file, and after a change of it:
+    l7egg run --lan eth1 --eface eth0 --policy /etc/l7egg/policy.yaml
+    l7egg reload
   What runs, why something is denied, and remove everything after a crash:
     l7egg status
     l7egg explain www.example.com:443
@@ -36,6 +39,10 @@ export function buildProgram(): Command {
     .option("--lan <IF>", "interface whose clients are governed; repeatable. None: this machine's own egress", collect)
     .option("--iface <IF>", "where DNS answers come in (default: --eface)")
     .option("--eface <IF>", "the way out that is governed")
+    .option(
+      "--policy <FILE>",
+      "a file with the whole policy, which l7egg reload reads again; instead of the options from --cidr to --dns-deny",
+    )
     .option("--cidr <C>", "allow a network; repeatable", collect)
     .option("--deny-cidr <C>", "deny a network; the longer prefix wins, between equals the denial; repeatable", collect)
     .option(
@@ -106,6 +113,24 @@ export function buildProgram(): Command {
       finish(async () => (await import("./explain.js")).explain(target, options)),
     );
   program
+    .command("reload")
+    .description(
+      "read the policy file again: what it allows goes on, what it doesn't is cut; a bad file changes nothing",
+    )
+    .option("--name <INSTANCE>", "which gateway", defaults.name)
+    .option("--json", "as JSON")
+    .action((options: { name: string; json?: boolean }) =>
+      finish(async () => (await import("./reload.js")).reload(options)),
+    );
+  program
+    .command("check")
+    .description("is this policy file good? Changes nothing, needs no gateway")
+    .argument("<FILE>", "policy file")
+    .option("--max-cidrs <N>", "as for run")
+    .action((file: string, options: { maxCidrs?: string }) =>
+      finish(async () => (await import("./check.js")).check(file, options)),
+    );
+  program
     .command("clean")
     .description(
       "remove all that a gateway leaves: links, filters, pins, iptables chains, /run folder; opens the network",
@@ -131,7 +156,7 @@ export async function main(argv: readonly string[]): Promise<void> {
   const program = buildProgram();
   if (argv.length === 0) {
     process.stderr.write(
-      "l7egg: say what to do: run, status, explain, clean or doctor (l7egg --help shows examples)\n",
+      "l7egg: say what to do: run, reload, check, status, explain, clean or doctor (l7egg --help shows examples)\n",
     );
     process.exitCode = 2;
     return;

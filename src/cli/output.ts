@@ -29,8 +29,8 @@ export function report(error: unknown, program: string): number {
     return 2;
   }
   if (error instanceof ControlError) {
-    process.stderr.write(`${program}: ${error.message}\n`);
-    return error.code === "bad-params" ? 2 : 1;
+    for (const line of error.message.split("\n")) process.stderr.write(`${program}: ${line}\n`);
+    return error.code === "bad-params" || error.code === "bad-policy" ? 2 : 1;
   }
   process.stderr.write(`${program}: ${describe(error)}\n`);
   const log = (error as { log?: unknown } | null)?.log;

@@ -1,13 +1,14 @@
-/** `l7egg run`: one gateway in the foreground until SIGINT, SIGTERM or SIGHUP. */
+/** `l7egg run`: one gateway in the foreground until SIGINT or SIGTERM; SIGHUP stops it, too, unless it has a policy file to read again. */
 import type { ControlServer } from "../control/server.js";
 import { serveControl } from "../control/server.js";
 import { ControlError } from "../control/protocol.js";
 import { parseQuestion } from "../core/policy/question.js";
-import { describe } from "../edge/errors.js";
+import { UsageError, describe } from "../edge/errors.js";
+import { ruleText } from "../edge/livePolicy.js";
 import { Gateway } from "../edge/gateway.js";
 import type { Log } from "../edge/log.js";
 import { createLog } from "../edge/log.js";
-import { formatMask } from "../edge/options.js";
+import { formatMask, type GatewayOptions } from "../edge/options.js";
 import type { Plan } from "../edge/preflight.js";
 import { loadAddon, preflight } from "../edge/preflight.js";
 import { gatewayExplain, gatewayStatus } from "../edge/status.js";
@@ -22,21 +23,23 @@ export async function run(raw: RawRunOptions, program = "l7egg"): Promise<number
   const options = readRunOptions(raw);
   const plan = await preflight(options, loadAddon);
   const native = await loadAddon();
-  const { rules } = plan.compiled;
-  const log = createLog({ format: options.logFormat, ruleText: (_policy, rule) => rules[rule - 1]?.text ?? "" });
+  let gateway: Gateway | undefined;
+  const log = createLog({ format: options.logFormat, ruleText: (_policy, rule) => textOf(gateway, plan, rule) });
   try {
     for (const warning of plan.warnings) log.warn({}, `warning: ${warning}`);
-    const signal = firstSignal();
+    const signals = listen(options);
     crashClosed(log);
-    const gateway = await Gateway.start(native, plan, log);
+    const running = await Gateway.start(native, plan, log);
+    gateway = running;
     let control: ControlServer | undefined;
     try {
-      control = await serve(gateway, log);
+      control = await serve(running, log);
+      signals.start(running);
       announce(plan, log);
-      log.info({ signal: await signal }, "stopping: the network opens, as when a firewall is removed");
+      log.info({ signal: await signals.stop }, "stopping: the network opens, as when a firewall is removed");
     } finally {
       await control?.close();
-      await gateway.stop();
+      await running.stop();
     }
     log.info({}, "stopped, nothing is left behind");
     return 0;
@@ -56,6 +59,14 @@ function serve(gateway: Gateway, log: Log): Promise<ControlServer> {
         const question = parseQuestion(target);
         if (!question.ok) throw new ControlError("bad-params", question.error);
         return gatewayExplain(gateway, question.value);
+      },
+      reload: async () => {
+        try {
+          return await gateway.reload();
+        } catch (error) {
+          if (error instanceof UsageError) throw new ControlError("bad-policy", error.lines.join("\n"));
+          throw error;
+        }
       },
     },
   });
@@ -96,12 +107,41 @@ function announce(plan: Plan, log: Log): void {
   );
 }
 
-/** Also one that comes while the start is under way: the start is finished, then undone. */
-function firstSignal(): Promise<string> {
-  return new Promise((resolve) => {
+/** Decisions may be told before the start is through. */
+function textOf(gateway: Gateway | undefined, { compiled }: Plan, rule: number): string {
+  return gateway ? ruleText(gateway.policy, rule) : (compiled.rules[rule - 1]?.text ?? "");
+}
+
+/** Also to signals that come while the start is under way: it is finished, then undone, or its file read once more. */
+function listen(options: GatewayOptions): {
+  readonly stop: Promise<string>;
+  readonly start: (gateway: Gateway) => void;
+} {
+  let gateway: Gateway | undefined;
+  let isDue = false;
+  let isBusy = false;
+  // Of signals that come meanwhile, however many, one counts.
+  const reload = async () => {
+    isDue = true;
+    if (isBusy || !gateway) return;
+    isBusy = true;
+    while (isDue) {
+      isDue = false;
+      // What is wrong with the file is in the log.
+      await gateway.reload().catch(() => undefined);
+    }
+    isBusy = false;
+  };
+  const stop = new Promise<string>((resolve) => {
     // A second Ctrl-C must not cut the clean-up short: the handlers stay.
-    for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, () => resolve(name));
+    for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, () => resolve(name));
+    process.on("SIGHUP", () => (options.policyFile === undefined ? resolve("SIGHUP") : void reload()));
   });
+  const start = (started: Gateway) => {
+    gateway = started;
+    if (isDue) void reload();
+  };
+  return { stop, start };
 }
 
 /** A bug of ours ends the process like kill -9: the traffic stays governed, undecided packets are dropped. */

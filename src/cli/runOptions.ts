@@ -1,4 +1,6 @@
 /** From the words of the command line to `GatewayOptions`: form only, nothing of the machine is asked. */
+import { resolve } from "node:path";
+import { keyOf, type PolicyFlags } from "../core/policy/flags.js";
 import { parsePolicy } from "../core/policy/parse.js";
 import { UsageError } from "../edge/errors.js";
 import type { GatewayOptions, MarkBits, QueueRange } from "../edge/options.js";
@@ -19,6 +21,7 @@ export interface RawRunOptions {
   readonly verify?: string;
   readonly reject?: string;
   readonly dnsDeny?: string;
+  readonly policy?: string;
   readonly quic?: string;
   readonly queue?: string;
   readonly markMask?: string;
@@ -34,6 +37,11 @@ export interface RawRunOptions {
   readonly attach?: string;
   readonly fastPath?: string;
 }
+
+/** What a policy file says as well. */
+const policyFlags = [
+  "cidr", "denyCidr", "cn", "domain", "resolver", "port", "namePort", "verify", "reject", "dnsDeny", "quic",
+] as const satisfies readonly (keyof PolicyFlags)[]; // prettier-ignore
 
 /** Most entries of one map: more is a mistake, and gigabytes of locked memory. */
 const maxEntries = 16_777_216;
@@ -70,6 +78,13 @@ export function readRunOptions(raw: RawRunOptions): GatewayOptions {
     );
   }
 
+  if (raw.policy === "") errors.push('--policy "": give the path of a policy file');
+  if (raw.policy !== undefined) {
+    const both = policyFlags.filter((flag) => raw[flag] !== undefined).map((flag) => `--${keyOf(flag)}`);
+    if (both.length > 0)
+      errors.push(`--policy is the whole policy: write what ${both.join(", ")} would say into ${raw.policy}`);
+  }
+
   const options: GatewayOptions = {
     name,
     lan,
@@ -88,6 +103,7 @@ export function readRunOptions(raw: RawRunOptions): GatewayOptions {
       dnsDeny: raw.dnsDeny,
       quic: raw.quic,
     },
+    policyFile: raw.policy === undefined ? undefined : resolve(raw.policy),
     queues: readQueues(raw.queue, errors),
     mark: readMark(raw.markMask, errors),
     failMode: choice("--fail-mode", raw.failMode, ["closed", "open"], defaults.failMode),
@@ -105,8 +121,8 @@ export function readRunOptions(raw: RawRunOptions): GatewayOptions {
   };
   if (errors.length > 0) {
     // All at once: the rules are read again, with the machine, by the preflight.
-    const policy = parsePolicy(options.flags);
-    throw new UsageError([...errors, ...(policy.ok ? [] : policy.errors)]);
+    const policy = raw.policy === undefined ? parsePolicy(options.flags) : undefined;
+    throw new UsageError([...errors, ...(!policy || policy.ok ? [] : policy.errors)]);
   }
   return options;
 }

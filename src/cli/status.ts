@@ -1,7 +1,7 @@
 /** `l7egg status` */
 import { counted } from "../core/counted.js";
 import { callControl } from "../control/client.js";
-import { ControlError } from "../control/protocol.js";
+import { ControlError, type MethodName } from "../control/protocol.js";
 import { withAddresses } from "../edge/clientText.js";
 import { UsageError } from "../edge/errors.js";
 import { formatQueues, listInstances } from "../edge/instances.js";
@@ -21,10 +21,10 @@ export async function status(options: { name: string; json?: boolean; learned: s
 }
 
 /** One question to the instance's gateway; ControlError `not-running` if none runs, with what there is instead. */
-export async function ask(name: string, method: "status" | "explain", params: unknown): Promise<unknown> {
+export async function ask(name: string, method: MethodName, params: unknown, timeoutMs?: number): Promise<unknown> {
   const { socket } = instancePaths(name, defaults.pinDir);
   try {
-    return await callControl({ path: socket, method, params });
+    return await callControl({ path: socket, method, params, ...(timeoutMs === undefined ? {} : { timeoutMs }) });
   } catch (error) {
     if (!(error instanceof ControlError) || error.code !== "unreachable") throw error;
     if (error.message.includes("EACCES")) throw new UsageError(`${socket}: only root and the group l7egg may ask`);
@@ -55,6 +55,7 @@ export function formatStatus(status: GatewayStatus): string[] {
     `instance ${status.instance}, pid ${status.pid}, since ${status.started}`,
     `governed: ${whom} -> ${status.eface}; verify ${status.verify}${status.quic === "deny" ? ", QUIC denied" : ""}, fail mode ${status.failMode}, mark mask ${status.markMask}`,
     `rules (${status.rules.length}): ${status.rules.slice(0, 10).join("; ")}${status.rules.length > 10 ? "; ..." : ""}`,
+    `policy: ${status.policy.file ?? "of the command line"}, ${status.policy.hash.slice(0, 12)}, in force since ${status.policy.since}, generation ${status.generation}`,
     `resolvers: ${status.resolvers.join(", ")}`,
     `iptables rules: ${status.iptables ?? "left to somebody else (--no-iptables)"}`,
     `fast path: ${status.fastPath.on ? "on, forwarded flows skip netfilter" : `off: ${status.fastPath.why.join("; ")}`}`,

@@ -34,6 +34,8 @@ export const errorCodes = [
   "unknown-method",
   /** The method doesn't take these params. */
   "bad-params",
+  /** The policy file is bad: a line for each thing that is wrong. The policy stays as it was. */
+  "bad-policy",
   /** Too many clients, or the gateway stops. */
   "busy",
   /** The method failed. */
@@ -55,6 +57,8 @@ export const methods = {
   status: z.strictObject({ learned: z.number().int().min(0).max(100_000).default(1000) }),
   /** `target`: NAME or IP, with or without :PORT. */
   explain: z.strictObject({ target: z.string().min(1).max(300) }),
+  /** Read the policy file again. Answered when the new policy is in force. */
+  reload: z.strictObject({}),
 } as const;
 export type MethodName = keyof typeof methods;
 

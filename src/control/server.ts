@@ -1,6 +1,6 @@
 /**
- * The control socket of a running gateway: root and, where it exists, the group `l7egg` (mode 0660). It reads; nothing here changes
- * the gateway yet. A client can't harm the packet path by more than the time of its requests: they are small, few at a time, one after
+ * The control socket of a running gateway: root and, where it exists, the group `l7egg` (mode 0660). It reads, and it has the gateway read the file that
+ * root has given it; what is in the file, nobody says here. A client can't harm the packet path by more than the time of its requests: they are small, few at a time, one after
  * the other.
  */
 import { chmodSync, chownSync, readFileSync, rmSync } from "node:fs";
@@ -107,7 +107,10 @@ function serveClient(socket: Socket, handlers: Handlers, idleMs: number): void {
     socket.pause();
     busy = busy.then(async () => {
       for (const one of requests) {
+        // A reload may take long, and it is not the client that is waited for.
+        socket.setTimeout(0);
         const response = line(await answer(one, handlers));
+        socket.setTimeout(idleMs);
         // Closed meanwhile: nobody reads the rest.
         if (socket.destroyed) return;
         if (!socket.write(response)) await drained(socket);

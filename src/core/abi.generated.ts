@@ -403,6 +403,10 @@ export interface AbiConfig {
   readonly eventsPerSecond: number;
   /** 1: nobody's netfilter rules need to see forwarded flows, they may skip it */
   readonly fast: number;
+  /** the generation before, if the policy was changed while this one ran: its flows count that were judged anew (l7_flow.next); 0: none */
+  readonly previous: number;
+  /** lowest rule number of the policy in force (user space's own: what the flows' rules mean to a restart) */
+  readonly firstRule: number;
   /** without a packet for so long, a cached TCP flow is a miss; 0 = never cached */
   readonly flowIdleTcpNs: bigint;
   /** the same for UDP, ICMP echo and the rest */
@@ -413,7 +417,7 @@ export interface AbiConfig {
   readonly hashSeed: Uint8Array;
 }
 
-export const CONFIG_SIZE = 64;
+export const CONFIG_SIZE = 72;
 /** Offset of each field in bytes. */
 export const ConfigOffset = {
   markMask: 0,
@@ -422,30 +426,34 @@ export const ConfigOffset = {
   failOpen: 12,
   eventsPerSecond: 16,
   fast: 20,
-  flowIdleTcpNs: 24,
-  flowIdleOtherNs: 32,
-  flowIdleDenyNs: 40,
-  hashSeed: 48,
+  previous: 24,
+  firstRule: 28,
+  flowIdleTcpNs: 32,
+  flowIdleOtherNs: 40,
+  flowIdleDenyNs: 48,
+  hashSeed: 56,
 } as const;
 
-export function encodeConfig(value: AbiConfig, target: Buffer = Buffer.alloc(64), offset = 0): Buffer {
-  target.fill(0, offset, offset + 64);
-  const at = view(target, offset, 64);
+export function encodeConfig(value: AbiConfig, target: Buffer = Buffer.alloc(72), offset = 0): Buffer {
+  target.fill(0, offset, offset + 72);
+  const at = view(target, offset, 72);
   at.setUint32(0, value.markMask, true);
   at.setUint32(4, value.markShift, true);
   at.setUint32(8, value.generation, true);
   at.setUint32(12, value.failOpen, true);
   at.setUint32(16, value.eventsPerSecond, true);
   at.setUint32(20, value.fast, true);
-  at.setBigUint64(24, value.flowIdleTcpNs, true);
-  at.setBigUint64(32, value.flowIdleOtherNs, true);
-  at.setBigUint64(40, value.flowIdleDenyNs, true);
-  putBytes(target, offset + 48, 16, value.hashSeed);
+  at.setUint32(24, value.previous, true);
+  at.setUint32(28, value.firstRule, true);
+  at.setBigUint64(32, value.flowIdleTcpNs, true);
+  at.setBigUint64(40, value.flowIdleOtherNs, true);
+  at.setBigUint64(48, value.flowIdleDenyNs, true);
+  putBytes(target, offset + 56, 16, value.hashSeed);
   return target;
 }
 
 export function decodeConfig(source: Uint8Array, offset = 0): AbiConfig {
-  const at = view(source, offset, 64);
+  const at = view(source, offset, 72);
   return {
     markMask: at.getUint32(0, true),
     markShift: at.getUint32(4, true),
@@ -453,10 +461,12 @@ export function decodeConfig(source: Uint8Array, offset = 0): AbiConfig {
     failOpen: at.getUint32(12, true),
     eventsPerSecond: at.getUint32(16, true),
     fast: at.getUint32(20, true),
-    flowIdleTcpNs: at.getBigUint64(24, true),
-    flowIdleOtherNs: at.getBigUint64(32, true),
-    flowIdleDenyNs: at.getBigUint64(40, true),
-    hashSeed: getBytes(source, offset + 48, 16),
+    previous: at.getUint32(24, true),
+    firstRule: at.getUint32(28, true),
+    flowIdleTcpNs: at.getBigUint64(32, true),
+    flowIdleOtherNs: at.getBigUint64(40, true),
+    flowIdleDenyNs: at.getBigUint64(48, true),
+    hashSeed: getBytes(source, offset + 56, 16),
   };
 }
 
@@ -539,7 +549,7 @@ export function decodeSourceKey(source: Uint8Array, offset = 0): AbiSourceKey {
   };
 }
 
-/** Map `policies` (array): __u32 policy id -> l7_policy. Id 0 is never used. */
+/** Map `policies` (array): __u32 policy id, plus L7_MAX_POLICIES while the generation is even -> l7_policy. Id 0 is never used. So there is room for two versions of each, and one write, of the generation, changes from one to the other. All that a version refers to is written before that. */
 export interface AbiPolicy {
   /** 0: governed without a policy: everything is denied (L7_REASON_NO_POLICY) */
   readonly present: number;
@@ -637,7 +647,7 @@ export function decodeCidr(source: Uint8Array, offset = 0): AbiCidr {
   };
 }
 
-/** Map `cidr4` (array): __u32 -> l7_cidr4. The CIDRs of each policy, flattened: sorted ranges that cover all addresses, each from `first` to before the next one's. Where no CIDR is, all of l7_cidr is 0. Map `cidr4_index` (array): l7_policy.cidr4_index + (address >> l7_policy.cidr4_shift) -> l7_cidr4_index: the ranges that these addresses are in. Both are as large as the rules need, and are written once, before the programs are attached. */
+/** Map `cidr4` (array): __u32 -> l7_cidr4. The CIDRs of each policy, flattened: sorted ranges that cover all addresses, each from `first` to before the next one's. Where no CIDR is, all of l7_cidr is 0. Map `cidr4_index` (array): l7_policy.cidr4_index + (address >> l7_policy.cidr4_shift) -> l7_cidr4_index: the ranges that these addresses are in. Both have room for what the rules need; where the policy can be changed, for two versions. */
 export interface AbiCidr4 {
   /** host order */
   readonly first: number;
@@ -697,7 +707,7 @@ export function decodeCidr4Index(source: Uint8Array, offset = 0): AbiCidr4Index 
   };
 }
 
-/** Map `cidr6` (array): __u32 -> l7_cidr6. Ranges as in `cidr4`, by both halves of the address. Map `cidr6_nodes` (array): __u32 -> l7_cidr6_node. Addresses cluster, so each crowded place has an index of its own: slots of equal width from the first of its ranges' beginnings to the last. What lies before or behind is in the first or the last slot. Map `cidr6_index` (array): l7_cidr6_node.index + slot -> l7_cidr6_index: the ranges that these addresses are in, or the node that knows. All are as large as the rules need, and are written once, before the programs are attached. */
+/** Map `cidr6` (array): __u32 -> l7_cidr6. Ranges as in `cidr4`, by both halves of the address. Map `cidr6_nodes` (array): __u32 -> l7_cidr6_node. Addresses cluster, so each crowded place has an index of its own: slots of equal width from the first of its ranges' beginnings to the last. What lies before or behind is in the first or the last slot. Map `cidr6_index` (array): l7_cidr6_node.index + slot -> l7_cidr6_index: the ranges that these addresses are in, or the node that knows. All have room for what the rules need; where the policy can be changed, for two versions. */
 export interface AbiCidr6 {
   /** first address, host order */
   readonly high: bigint;
@@ -813,7 +823,7 @@ export function decodeCidr6Index(source: Uint8Array, offset = 0): AbiCidr6Index 
   };
 }
 
-/** Map `port_sets` (array): __u32 -> l7_port_set. Set 0 is empty. First range that matches decides. */
+/** Map `port_sets` (array): __u32 -> l7_port_set. Set 0 is empty. First range that matches decides. A second version's sets have numbers above L7_MAX_PORT_SETS; the two above those are for what limits all of a policy's names. */
 export interface AbiPortRange {
   /** IP protocol; 0 = any */
   readonly proto: number;
@@ -1364,6 +1374,8 @@ export interface AbiFlow {
   /** enum l7_reason */
   readonly reason: number;
   readonly flags: number;
+  /** while the policy is changed: low byte of the generation for which it was judged anew; 0: none */
+  readonly next: number;
   /** CLOCK_MONOTONIC seconds of the SYN; 0 if the flow wasn't opened as PENDING */
   readonly openedS: number;
 }
@@ -1383,7 +1395,7 @@ export const FlowOffset = {
   verdict: 56,
   reason: 57,
   flags: 58,
-  pad: 59,
+  next: 59,
   openedS: 60,
 } as const;
 
@@ -1402,6 +1414,7 @@ export function encodeFlow(value: AbiFlow, target: Buffer = Buffer.alloc(64), of
   at.setUint8(56, value.verdict);
   at.setUint8(57, value.reason);
   at.setUint8(58, value.flags);
+  at.setUint8(59, value.next);
   at.setUint32(60, value.openedS, true);
   return target;
 }
@@ -1421,6 +1434,7 @@ export function decodeFlow(source: Uint8Array, offset = 0): AbiFlow {
     verdict: at.getUint8(56),
     reason: at.getUint8(57),
     flags: at.getUint8(58),
+    next: at.getUint8(59),
     openedS: at.getUint32(60, true),
   };
 }
@@ -1463,6 +1477,109 @@ export function decodeFlowRead(source: Uint8Array, offset = 0): AbiFlowRead {
     found: at.getUint32(4, true),
     key: getBytes(source, offset + 8, 40),
     flow: getBytes(source, offset + 48, 64),
+  };
+}
+
+/** What user space tells the program `carry_flows`: L7_FLOW_READS of these one behind the other are its context. A flow that the coming policy allows as well is marked so (`now` 0: it counts before and after), or, when that policy is in force, becomes its own (`now` 1: only then are `rule` and `reason` written). */
+export interface AbiFlowCarry {
+  /** 4, 6; 0: nothing is told here */
+  readonly family: number;
+  /** answer: 1, it was there and is marked */
+  readonly carried: number;
+  /** l7_flow4_key (the rest is not looked at) or l7_flow6_key */
+  readonly key: Uint8Array;
+  /** the generation that it must be of, and the one before that */
+  readonly from: number;
+  readonly previous: number;
+  readonly to: number;
+  /** of the coming policy */
+  readonly rule: number;
+  /** enum l7_reason; 0: as it is */
+  readonly reason: number;
+  /** which it must still have: ALLOW or PENDING */
+  readonly verdict: number;
+  readonly now: number;
+}
+
+export const FLOW_CARRY_SIZE = 72;
+/** Offset of each field in bytes. */
+export const FlowCarryOffset = {
+  family: 0,
+  carried: 4,
+  key: 8,
+  from: 48,
+  previous: 52,
+  to: 56,
+  rule: 60,
+  reason: 64,
+  verdict: 65,
+  now: 66,
+  pad: 67,
+} as const;
+
+export function encodeFlowCarry(value: AbiFlowCarry, target: Buffer = Buffer.alloc(72), offset = 0): Buffer {
+  target.fill(0, offset, offset + 72);
+  const at = view(target, offset, 72);
+  at.setUint32(0, value.family, true);
+  at.setUint32(4, value.carried, true);
+  putBytes(target, offset + 8, 40, value.key);
+  at.setUint32(48, value.from, true);
+  at.setUint32(52, value.previous, true);
+  at.setUint32(56, value.to, true);
+  at.setUint32(60, value.rule, true);
+  at.setUint8(64, value.reason);
+  at.setUint8(65, value.verdict);
+  at.setUint8(66, value.now);
+  return target;
+}
+
+export function decodeFlowCarry(source: Uint8Array, offset = 0): AbiFlowCarry {
+  const at = view(source, offset, 72);
+  return {
+    family: at.getUint32(0, true),
+    carried: at.getUint32(4, true),
+    key: getBytes(source, offset + 8, 40),
+    from: at.getUint32(48, true),
+    previous: at.getUint32(52, true),
+    to: at.getUint32(56, true),
+    rule: at.getUint32(60, true),
+    reason: at.getUint8(64),
+    verdict: at.getUint8(65),
+    now: at.getUint8(66),
+  };
+}
+
+/** What user space tells the program `switch_policy`: from now on `generation` counts, and of `previous` what was carried. */
+export interface AbiSwitch {
+  readonly previous: number;
+  readonly generation: number;
+  readonly firstRule: number;
+}
+
+export const SWITCH_SIZE = 16;
+/** Offset of each field in bytes. */
+export const SwitchOffset = {
+  previous: 0,
+  generation: 4,
+  firstRule: 8,
+  pad: 12,
+} as const;
+
+export function encodeSwitch(value: AbiSwitch, target: Buffer = Buffer.alloc(16), offset = 0): Buffer {
+  target.fill(0, offset, offset + 16);
+  const at = view(target, offset, 16);
+  at.setUint32(0, value.previous, true);
+  at.setUint32(4, value.generation, true);
+  at.setUint32(8, value.firstRule, true);
+  return target;
+}
+
+export function decodeSwitch(source: Uint8Array, offset = 0): AbiSwitch {
+  const at = view(source, offset, 16);
+  return {
+    previous: at.getUint32(0, true),
+    generation: at.getUint32(4, true),
+    firstRule: at.getUint32(8, true),
   };
 }
 

@@ -16,6 +16,7 @@ import {
   decodeCounter,
   encodeConfig,
   encodeInterface,
+  encodeSwitch,
 } from "../core/abi.generated.js";
 import type { KernelTables } from "../core/policy/types.js";
 import type { BpfMap, BpfObject, BpfProgram, Native } from "../native/types.js";
@@ -28,7 +29,7 @@ import type { FailMode, MarkBits, Sizes } from "./options.js";
 import type { InstancePaths } from "./paths.js";
 import { objectPath } from "./paths.js";
 import { flowRoom, readPrevious } from "./previousRun.js";
-import { fillTables, layOut, u32, type Layout } from "./tables.js";
+import { fillTables, layOut, mapArrays, placeOf, roomFor, u32, type Layout, type Place } from "./tables.js";
 
 export interface DatapathConfig {
   readonly instance: string;
@@ -37,6 +38,10 @@ export interface DatapathConfig {
   readonly mark: MarkBits;
   readonly failMode: FailMode;
   readonly tables: KernelTables;
+  /** There is room for a second version of the tables beside the first: `prepareChange`. Default false. */
+  readonly changeable?: boolean;
+  /** Number of the policy's first rule. */
+  readonly firstRule: number;
   /** Same text = same policy: cached verdicts stay good. */
   readonly policyHash: string;
   readonly interfaces: Iterable<GovernedInterface>;
@@ -84,7 +89,19 @@ export class Datapath {
   readonly flowReader: BpfProgram;
   readonly maps: Readonly<Record<MapName, BpfMap>>;
   readonly attachments: Attachments;
-  readonly generation: number;
+  #generation: number;
+  /** `l7_config.previous` */
+  #previous: number;
+  /** The highest that was ever given, also to a change that failed. */
+  #given: number;
+  #givenBefore = 0;
+  /** Of each half of the tables; undefined: there is but one. */
+  readonly #room: Layout["maxEntries"] | undefined;
+  #policyHash: string;
+  #firstRule: number;
+  readonly #switch: BpfProgram;
+  /** `carry_flows`, for a change of the policy. */
+  readonly flowCarrier: BpfProgram;
   readonly hashSeed: Uint8Array;
   /** The flows of an earlier run were taken over. */
   readonly adoptedFlows: boolean;
@@ -101,20 +118,25 @@ export class Datapath {
     this.#config = config;
     const { sizes } = config;
     const before = readPrevious(native, config.paths, sizes.flows);
-    this.generation = before
-      ? before.policy === config.policyHash
-        ? before.generation
-        : (before.generation + 1) >>> 0
-      : 1;
+    const isSame = before?.policy === config.policyHash;
+    this.#generation = before ? (isSame ? before.generation : (before.generation + 1) >>> 0) : 1;
+    this.#previous = before && isSame ? before.before : 0;
+    this.#given = this.#givenBefore = this.#generation;
+    this.#policyHash = config.policyHash;
+    this.#firstRule = config.firstRule;
     this.hashSeed = before?.hashSeed ?? randomBytes(16);
     this.adoptedFlows = before?.flows !== undefined;
     // Adopted flows that skip netfilter go on doing so until somebody has looked.
     this.#fast = before?.flows !== undefined && before.fast;
     const layout = layOut(config.tables);
+    const room = roomFor(sizes.cidrs);
+    this.#room = config.changeable
+      ? mapArrays(layout.maxEntries, (entries, name) => Math.max(entries, room[name]))
+      : undefined;
     const object = native.loadObject({
       path: config.object ?? objectPath,
       maxEntries: {
-        ...layout.maxEntries,
+        ...(this.#room ? mapArrays(this.#room, (entries) => 2 * entries) : layout.maxEntries),
         names4: sizes.names,
         names6: sizes.names,
         bindings: sizes.names,
@@ -125,6 +147,8 @@ export class Datapath {
     this.#object = object;
     this.maps = Object.fromEntries(mapNames.map((name) => [name, object.map(name)])) as Record<MapName, BpfMap>;
     this.flowReader = object.program("read_flows");
+    this.flowCarrier = object.program("carry_flows");
+    this.#switch = object.program("switch_policy");
     this.#output = config.own ? object.program("output") : undefined;
     this.#past = config.own ? undefined : object.program("past");
     this.#answer = config.own ? undefined : object.program("answer");
@@ -158,7 +182,59 @@ export class Datapath {
   attach(wanted: readonly Attachment[]): void {
     this.attachments.adopt(wanted);
     for (const ifindex of this.#config.egress) this.setEgress(ifindex);
-    writeWord(this.#config.paths.policy, this.#config.policyHash);
+    writeWord(this.#config.paths.policy, this.#policyHash);
+  }
+
+  /** What counts now: a cached flow of another one is a miss. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** `l7_config.previous` */
+  get previous(): number {
+    return this.#previous;
+  }
+
+  /** The number of the next version of the policy, and where its tables go. Each call gives another one: what an attempt that failed left must not count. */
+  nextVersion(): { readonly generation: number; readonly place: Place } {
+    let next = this.#given + 1;
+    // The other half of the tables; and 0 in the low byte says that a flow was not carried (`l7_flow.next`).
+    while ((next & 1) === (this.#generation & 1) || (next & 0xff) === 0) next++;
+    // A mark is one byte: it must not mean two attempts.
+    if (next - this.#generation > 0xff)
+      throw new Error("too many changes of the policy have failed one after the other: restart the gateway");
+    this.#givenBefore = this.#given;
+    this.#given = next;
+    return { generation: next, place: placeOf(next, this.#room) };
+  }
+
+  /** No flow was marked with the number that was given last. */
+  takeBack(): void {
+    this.#given = this.#givenBefore;
+  }
+
+  /** Entries that each half of the tables has; undefined: the policy can't be changed. */
+  get room(): Layout["maxEntries"] | undefined {
+    return this.#room;
+  }
+
+  /** The tables of `generation` are written; from now on they count. One write, that a packet sees or doesn't. */
+  switchTo(generation: number, policyHash: string, firstRule: number): void {
+    const { policy } = this.#config.paths;
+    // A crash in between: nobody knows by which policy the flows were judged, so the next start judges them anew.
+    removePin(policy);
+    const previous = this.#generation;
+    if (this.#switch.run(encodeSwitch({ previous, generation, firstRule })) !== 0)
+      throw new Error("the kernel has no configuration");
+    this.#previous = previous;
+    this.#generation = generation;
+    this.#policyHash = policyHash;
+    this.#firstRule = firstRule;
+    try {
+      writeWord(policy, policyHash);
+    } catch {
+      // It is in force all the same: to report a failure would leave half of the gateway with the old one. The next start judges the flows anew.
+    }
   }
 
   setInterface(one: GovernedInterface): void {
@@ -225,7 +301,9 @@ export class Datapath {
       encodeConfig({
         markMask: mark.mask,
         markShift: mark.shift,
-        generation: this.generation,
+        generation: this.#generation,
+        previous: this.#previous,
+        firstRule: this.#firstRule,
         failOpen: failMode === "open" ? 1 : 0,
         eventsPerSecond,
         fast: this.#fast ? 1 : 0,
@@ -240,7 +318,7 @@ export class Datapath {
   #fill(layout: Layout): void {
     const { interfaces, egress, own } = this.#config;
     this.#putConfig();
-    fillTables((name) => this.maps[name], layout);
+    fillTables((name) => this.maps[name], layout, placeOf(this.#generation, this.#room));
     for (const one of interfaces) this.setInterface(one);
     // To `output` a device in `egress` has its gate, so own egress has it there only once it is attached: the rules come before the gate, and a device
     // made anew after a kill -9 would be open in between. To `classify` it is a way out, which it must know before it is attached itself.

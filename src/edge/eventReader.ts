@@ -21,6 +21,11 @@ export class EventReader {
     });
   }
 
+  /** Hand over now what is there. */
+  read(): void {
+    this.#ring.read();
+  }
+
   close(): void {
     clearTimeout(this.#timer);
     this.#ring.close();

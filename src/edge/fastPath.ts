@@ -9,7 +9,7 @@ import type { Native } from "../native/types.js";
 import { clsactHandle } from "./attachments.js";
 import type { Datapath } from "./datapath.js";
 import { describe } from "./errors.js";
-import { quicPorts, rulesUp } from "./iptables.js";
+import type { Rules } from "./rules.js";
 import type { Log } from "./log.js";
 import { legacyRules, nftRules } from "./otherRules.js";
 import type { Plan } from "./preflight.js";
@@ -24,6 +24,7 @@ export interface FastPathOptions {
   readonly native: Native;
   readonly plan: Plan;
   readonly datapath: Datapath;
+  readonly rules: Rules;
   readonly log: Log;
 }
 
@@ -130,12 +131,11 @@ export class FastPath {
 
   async #set(why: readonly string[]): Promise<void> {
     if (this.#isClosed()) return;
-    const { plan, datapath, log } = this.#options;
+    const { datapath, rules, log } = this.#options;
     const on = why.length === 0;
     if (on && !this.#rules) {
       try {
-        for (const remark of await rulesUp({ ...plan.options, quicPorts: quicPorts(plan.spec), fast: true }))
-          log.warn({}, remark);
+        await rules.setFast();
         this.#rules = true;
       } catch (error) {
         this.#state = { on: false, why: [describe(error)] };

@@ -13,6 +13,8 @@ import { existsSync } from "node:fs";
 import { counted } from "../core/counted.js";
 import type { DecisionCommand } from "../core/engine/commands.js";
 import { Engine } from "../core/engine/engine.js";
+import { compilePolicies } from "../core/policy/compile.js";
+import type { CompiledPolicy } from "../core/policy/compiledPolicy.js";
 import { defaultLimits } from "../core/engine/limits.js";
 import { NameHasher } from "../core/names/hash.js";
 import { Verdict } from "../core/abi.generated.js";
@@ -26,18 +28,22 @@ import { UsageError, describe, errnoOf } from "./errors.js";
 import { EventReader } from "./eventReader.js";
 import type { Claim } from "./instances.js";
 import { claimInstance, releaseInstance, writeRecord } from "./instances.js";
-import { quicPorts, rulesDown, rulesUp } from "./iptables.js";
 import { FastPath } from "./fastPath.js";
 import { Journal, readJournal } from "./journal.js";
 import { KernelFlows } from "./kernelFlows.js";
 import { KernelMaps, forLiveMaps } from "./kernelMaps.js";
 import { KernelQuestions } from "./kernelQuestions.js";
 import { governedInterfaces, removeLeftClsact, wantedAttachments } from "./layout.js";
+import { cidrKeys, firstNumbers, type LivePolicy } from "./livePolicy.js";
 import type { Log } from "./log.js";
+import { PolicyReload } from "./policyReload.js";
 import type { Plan } from "./preflight.js";
+import { previousFirstRule } from "./previousRun.js";
 import { QueueWorkers } from "./queueWorkers.js";
 import { rateLimited } from "./rateLimited.js";
 import { Reattacher } from "./reattacher.js";
+import { formatReload, type ReloadReport } from "./reloadReport.js";
+import { Rules } from "./rules.js";
 import { RulesWatch } from "./rulesWatch.js";
 import { Runner } from "./runner.js";
 
@@ -59,9 +65,12 @@ export interface GatewayParts {
   readonly events: EventReader;
   readonly reattacher: Reattacher;
   readonly fastPath: FastPath;
+  readonly rules: Rules;
   /** undefined: --no-iptables. */
   readonly rulesWatch: RulesWatch | undefined;
   readonly interfaces: Map<number, GovernedInterface>;
+  /** As started; `Gateway.policy` is the one in force. */
+  readonly policy: LivePolicy;
 }
 
 const restoreSlice = 1000;
@@ -70,11 +79,15 @@ export class Gateway {
   readonly #log: Log;
   readonly parts: GatewayParts;
   readonly started = Date.now();
+  readonly #reload: PolicyReload;
+  #policy: LivePolicy;
   #stopping: Promise<void> | undefined;
 
   private constructor(log: Log, parts: GatewayParts) {
     this.#log = log;
     this.parts = parts;
+    this.#policy = parts.policy;
+    this.#reload = new PolicyReload({ ...parts, log }, () => this.#policy, (next) => (this.#policy = next)); // prettier-ignore
   }
 
   /**
@@ -97,6 +110,26 @@ export class Gateway {
     }
   }
 
+  /** The policy in force. */
+  get policy(): LivePolicy {
+    return this.#policy;
+  }
+
+  /** The policy file is read again; `PolicyReload.run`. */
+  async reload(): Promise<ReloadReport> {
+    try {
+      const report = await this.#reload.run();
+      for (const warning of report.warnings) this.#log.warn({}, `warning: ${warning}`);
+      this.#log.info({ ...report, warnings: report.warnings.length }, formatReload(report).join("; "));
+      return report;
+    } catch (error) {
+      const lines = error instanceof UsageError ? error.lines : [describe(error)];
+      for (const line of lines) this.#log.error({}, `reload: ${line}`);
+      this.#log.error({}, "reload: the policy stays as it was");
+      throw error;
+    }
+  }
+
   /** Nothing is left behind. Twice is once. Rejects with the first thing that could not be removed, after trying all. */
   stop(): Promise<void> {
     this.#stopping ??= this.#stop();
@@ -104,17 +137,30 @@ export class Gateway {
   }
 
   async #stop(): Promise<void> {
-    const { plan, claim, datapath, journal, runner, queue, workers, sender, events, reattacher, fastPath, rulesWatch } =
-      this.parts;
+    const {
+      claim,
+      datapath,
+      journal,
+      runner,
+      queue,
+      workers,
+      sender,
+      events,
+      reattacher,
+      fastPath,
+      rules,
+      rulesWatch,
+    } = this.parts;
     const { attachments } = datapath;
     const all = (program: Attachment["program"]) => () =>
       attachments.list().filter((one) => one.program === program).forEach((one) => attachments.detach(one)); // prettier-ignore
     const steps: (() => void | Promise<void>)[] = [
+      () => this.#reload.close(),
       () => reattacher.close(),
       () => fastPath.close(),
       () => rulesWatch?.close(),
       all("gate"),
-      () => (plan.options.iptables ? rulesDown(plan.options.name) : undefined),
+      () => rules.down(),
       () => workers.stop(),
       () => runner.stop(),
       all("classify"),
@@ -148,7 +194,7 @@ async function build(
   log: Log,
   undo: (() => void | Promise<void>)[],
 ): Promise<GatewayParts> {
-  const { options, spec, compiled } = plan;
+  const { options, spec } = plan;
   const claim = claimInstance(options);
   const { paths, previous } = claim;
   // What an earlier run left governs on if this start fails; what this start made goes.
@@ -162,6 +208,11 @@ async function build(
 
   const interfaces = new Map(governedInterfaces(plan.lan, spec.id).map((one) => [one.ifindex, one]));
   if (!takesOver) undo.push(() => removePins(paths.pins));
+  // The flows of an earlier run speak of its rules by number: that of the first is another one after a reload.
+  const firstRule = previousFirstRule(native, paths, plan.policyHash);
+  const isChangeable = options.policyFile !== undefined;
+  const numbers = isChangeable ? firstNumbers(firstRule) : { firstRule, portSetBase: 0 };
+  const compiled = firstRule === 1 && !isChangeable ? plan.compiled : compilePolicies([spec], numbers);
   const datapath = Datapath.prepare(native, {
     instance: options.name,
     paths,
@@ -169,6 +220,8 @@ async function build(
     mark: options.mark,
     failMode: options.failMode,
     tables: compiled.tables,
+    changeable: isChangeable,
+    firstRule,
     policyHash: plan.policyHash,
     interfaces: interfaces.values(),
     egress: [plan.eface.index],
@@ -181,6 +234,7 @@ async function build(
   const maps = new KernelMaps(datapath.maps, hasher);
   const flows = new KernelFlows(datapath.maps, datapath.generation, datapath.flowReader);
   const questions = new KernelQuestions(datapath.maps, hasher, datapath.generation);
+  flows.setGeneration(datapath.generation, datapath.previous);
   const engine = new Engine({
     policies: compiled.policies,
     limits: { ...defaultLimits, learned: options.sizes.names },
@@ -224,12 +278,13 @@ async function build(
   const workers = await QueueWorkers.start({
     queues: Array.from({ length: last - first }, (_, i) => first + 1 + i),
     setup: {
-      specs: [spec],
+      policies: compiled.policies.map((policy) => policy.toPlain()),
       limits: defaultLimits,
       maps: forLiveMaps((name) => datapath.maps[name].fd),
       flowReader: datapath.flowReader.fd,
       hashSeed: datapath.hashSeed,
       generation: datapath.generation,
+      previous: datapath.previous,
       mark: options.mark,
       failMode: options.failMode,
     },
@@ -246,11 +301,9 @@ async function build(
   undo.push(() => workers.close());
 
   datapath.pin();
-  if (options.iptables) {
-    if (!takesOver) undo.push(() => rulesDown(options.name));
-    for (const remark of await rulesUp({ ...options, quicPorts: quicPorts(spec), fast: datapath.fast }))
-      log.warn({}, remark);
-  }
+  const rules = new Rules(options, datapath.fast, spec, log);
+  if (!takesOver) undo.push(() => rules.down());
+  await rules.up();
   if (!takesOver) undo.push(() => datapath.attachments.list().forEach((one) => datapath.attachments.detach(one)));
   datapath.attach(wantedAttachments(plan.lan, plan.eface));
   const events = new EventReader(native, datapath.maps.events, (record) => runner.onKernelEvent(record));
@@ -265,7 +318,7 @@ async function build(
   const reattacher = new Reattacher({ plan, datapath, interfaces, log, changed: () => workers.setInterfaces() });
   // An interface may have changed since the preflight.
   void reattacher.reconcile();
-  const fastPath = new FastPath({ native, plan, datapath, log });
+  const fastPath = new FastPath({ native, plan, datapath, rules, log });
   const rulesWatch = options.iptables ? new RulesWatch(options.name, log) : undefined;
   return {
     plan,
@@ -283,8 +336,17 @@ async function build(
     events,
     reattacher,
     fastPath,
+    rules,
     rulesWatch,
     interfaces,
+    policy: {
+      ...numbers,
+      spec,
+      policy: compiled.policies[0] as CompiledPolicy,
+      hash: plan.policyHash,
+      cidrs: cidrKeys(spec),
+      since: new Date(),
+    },
   };
 }
 

@@ -39,7 +39,9 @@ export interface FlowMaps {
 }
 
 export class KernelFlows {
-  readonly #generation: number;
+  #generation: number;
+  /** Of the policy before; -1: there was none. */
+  #previous = -1;
   readonly #four: FlowTable;
   readonly #six: FlowTable;
   readonly #value = memory(FLOW_SIZE);
@@ -57,6 +59,7 @@ export class KernelFlows {
     openedAt: 0,
     judgedStart: 0,
     judgedEnd: 0,
+    outdated: undefined,
   };
 
   /** `reader`: the program `read_flows`; without it every `get` is a system call. */
@@ -65,6 +68,13 @@ export class KernelFlows {
     this.#four = new FlowTable(maps.flows4, FLOW4_KEY_SIZE);
     this.#six = new FlowTable(maps.flows6, FLOW6_KEY_SIZE);
     this.#ahead = reader && new FlowReads(reader);
+  }
+
+  /** Another policy is in force. What was put before is written, under the number of the one before; what was read ahead is forgotten. */
+  setGeneration(generation: number, previous: number): void {
+    this.flush();
+    this.#generation = generation;
+    this.#previous = previous === 0 ? -1 : previous;
   }
 
   /** Entries that found no room: those flows are judged anew with their next packet. */
@@ -149,8 +159,13 @@ export class KernelFlows {
     const idleMs = now - readMs(words, (at + FlowOffset.lastSeenNs) / 4);
     const limit = verdict === Verdict.DENY ? flowIdle.deny : proto === PROTO_TCP ? flowIdle.tcp : flowIdle.other;
     const generation = words[(at + FlowOffset.generation) / 4];
-    if (generation !== this.#generation || idleMs >= limit * 1000) return undefined;
+    const isOld = generation === this.#previous;
+    if ((generation !== this.#generation && !isOld) || idleMs >= limit * 1000) return undefined;
+    // Judged anew for this generation before it came (`is_of_generation` of bpf/decide.h).
+    const next = bytes[at + FlowOffset.next];
+    const isOutdated = isOld && (next === 0 || next !== (this.#generation & 0xff));
     const cached = this.#cached;
+    cached.outdated = isOutdated ? { rule: words[(at + FlowOffset.rule) / 4] as number, flags } : undefined;
     cached.verdict = verdict === Verdict.ALLOW ? "allow" : verdict === Verdict.PENDING ? "pending" : "deny";
     cached.reason = bytes[at + FlowOffset.reason] as number;
     cached.final = (flags & FLOW_FINAL) !== 0;

@@ -4,6 +4,7 @@
  */
 import { LEARN_AGAIN_MS } from "../core/abi.generated.js";
 import type { CommandList } from "../core/engine/commandList.js";
+import type { LearnCommand } from "../core/engine/commands.js";
 import type { ClientId } from "../core/engine/events.js";
 import type { LearnedEntry, LearnedNames } from "../core/engine/learned.js";
 import type { Addr } from "../core/net/address.js";
@@ -36,6 +37,14 @@ export class KernelNames implements LearnedNames {
 
   entries(): Iterable<LearnedEntry> {
     return [];
+  }
+
+  commands(): Iterable<LearnCommand> {
+    return [];
+  }
+
+  change(): void {
+    // The main thread has changed the maps by then.
   }
 
   expire(): void {

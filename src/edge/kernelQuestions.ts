@@ -28,7 +28,8 @@ export interface QuestionMaps {
 export class KernelQuestions {
   readonly #maps: QuestionMaps;
   readonly #hasher: NameHasher;
-  readonly #generation: number;
+  #generation: number;
+  #previous = 0;
   readonly #questionKey = Buffer.alloc(QUESTION_KEY_SIZE);
   readonly #question = Buffer.alloc(QUESTION_SIZE);
   readonly #askedKey = Buffer.alloc(ASKED_KEY_SIZE);
@@ -41,6 +42,12 @@ export class KernelQuestions {
     this.#maps = maps;
     this.#hasher = hasher;
     this.#generation = generation;
+  }
+
+  /** Another policy is in force: no question passes by itself until it was judged by it. */
+  setGeneration(generation: number, previous: number): void {
+    this.#generation = generation;
+    this.#previous = previous;
   }
 
   allow(command: AllowQuestionCommand): void {
@@ -62,12 +69,13 @@ export class KernelQuestions {
     }
   }
 
-  /** The question that eBPF let pass; undefined: none, or under another policy. */
+  /** The question that eBPF let pass; undefined: none, or under a policy that is long gone. */
   lookup(key: AskedKey): AskedQuestion | undefined {
     const value = this.#maps.asked.get(this.#writeAskedKey(key));
     if (!value) return undefined;
     const asked = decodeAsked(value);
-    if (asked.generation !== this.#generation) return undefined;
+    // Of the policy before: the engine judges its name once more.
+    if (asked.generation !== this.#generation && asked.generation !== this.#previous) return undefined;
     return {
       policy: asked.policy,
       client: Buffer.from(asked.client).toString("latin1") as ClientId,

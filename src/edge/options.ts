@@ -39,6 +39,8 @@ export interface GatewayOptions {
   /** The governed way out. */
   readonly eface: string;
   readonly flags: PolicyFlags;
+  /** The file with the whole policy, absolute; `flags` are empty then. undefined: the flags are the policy. */
+  readonly policyFile?: string | undefined;
   readonly queues: QueueRange;
   readonly mark: MarkBits;
   readonly failMode: FailMode;

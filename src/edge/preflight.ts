@@ -2,13 +2,12 @@
  * Everything that can be wrong, asked before the first change: the rules, the machine, the other instances. All problems are told at
  * once, one line each.
  */
-import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import type { Addr } from "../core/net/address.js";
 import { parseAddr } from "../core/net/address.js";
 import type { Compiled } from "../core/policy/compile.js";
 import { compilePolicies } from "../core/policy/compile.js";
-import { parsePolicy, withResolvers } from "../core/policy/parse.js";
+import { withResolvers } from "../core/policy/parse.js";
 import type { PolicySpec } from "../core/policy/types.js";
 import type { Native } from "../native/types.js";
 import type { AttachMode } from "./attachments.js";
@@ -20,6 +19,7 @@ import type { Link } from "./interfaces.js";
 import { Interfaces } from "./interfaces.js";
 import type { GatewayOptions } from "./options.js";
 import { iptablesScript, objectPath } from "./paths.js";
+import { policyHash, readPolicy, type Identity } from "./policySource.js";
 import { privilegeProblem } from "./privileges.js";
 import { defaultResolvers } from "./resolvers.js";
 import { checkTables } from "./tables.js";
@@ -37,12 +37,14 @@ export interface Plan {
   readonly attachMode: AttachMode;
 }
 
-/** The one policy of a command line. */
-const policyId = 1;
+/** The one policy of a gateway. */
+export function policyIdentity({ name }: GatewayOptions): Identity {
+  return { id: 1, name };
+}
 
 /** UsageError: what is wrong. Changes nothing. `native` is loaded only when the rest is fine: an addon that was not built is said so. */
 export async function preflight(options: GatewayOptions, loadNative: () => Promise<Native>): Promise<Plan> {
-  const parsed = parsePolicy(options.flags, { id: policyId, name: options.name });
+  const parsed = readPolicy(options, policyIdentity(options));
   const problems = [...(parsed.ok ? [] : parsed.errors), ...contradictions(options)];
   const interfaces = new Interfaces();
   try {
@@ -65,7 +67,7 @@ export async function preflight(options: GatewayOptions, loadNative: () => Promi
       options,
       spec,
       compiled,
-      policyHash: createHash("sha256").update(JSON.stringify(spec)).digest("hex"),
+      policyHash: policyHash(spec),
       warnings: [...parsed.warnings, ...machineWarnings(options, features.tcx)],
       lan: options.lan.map(byName),
       eface: byName(options.eface),
@@ -144,7 +146,8 @@ function interfaceProblems(options: GatewayOptions, links: readonly Link[]): str
   return out;
 }
 
-async function localResolvers(interfaces: Interfaces): Promise<Addr[]> {
+/** Whose port 53 is trusted if the policy names nobody. */
+export async function localResolvers(interfaces: Interfaces): Promise<Addr[]> {
   return defaultResolvers(await interfaces.addresses()).map((text) => parseAddr(text) as Addr);
 }
 

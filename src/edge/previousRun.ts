@@ -17,11 +17,21 @@ type FlowMaps = Readonly<Record<"flows4" | "flows6", BpfMap>>;
 
 export interface Previous {
   readonly generation: number;
+  /** `l7_config.previous` */
+  readonly before: number;
+  /** `l7_config.first_rule` */
+  readonly firstRule: number;
   readonly hashSeed: Uint8Array;
   readonly fast: boolean;
   readonly policy: string | undefined;
   /** undefined: of another shape. */
   readonly flows: FlowMaps | undefined;
+}
+
+/** The number of the first rule of this policy, as the flows know it that an earlier run with the same policy left. 1: there is none. */
+export function previousFirstRule(native: Native, paths: InstancePaths, policyHash: string): number {
+  const before = readPrevious(native, paths, 0);
+  return before?.policy === policyHash ? before.firstRule : 1;
 }
 
 /** What an earlier run pinned and we understand. */
@@ -36,9 +46,9 @@ export function readPrevious(native: Native, paths: InstancePaths, maxFlows: num
   const value = config.valueSize === CONFIG_SIZE ? config.get(u32(0)) : undefined;
   config.close();
   if (!value) return undefined;
-  const { generation, hashSeed, fast } = decodeConfig(value);
+  const { generation, previous, firstRule, hashSeed, fast } = decodeConfig(value);
   const flows = previousFlows(native, paths, maxFlows);
-  return { generation, hashSeed, fast: fast === 1, policy: readWord(paths.policy), flows };
+  return { generation, before: previous, firstRule, hashSeed, fast: fast === 1, policy: readWord(paths.policy), flows };
 }
 
 /** Both or neither. undefined: they are of another shape, or not there. */

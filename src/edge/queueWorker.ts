@@ -8,7 +8,7 @@ import type { DecisionCommand } from "../core/engine/commands.js";
 import { Engine } from "../core/engine/engine.js";
 import { NameHasher } from "../core/names/hash.js";
 import { Reason, Verdict } from "../core/abi.generated.js";
-import { compilePolicies } from "../core/policy/compile.js";
+import { CompiledPolicy } from "../core/policy/compiledPolicy.js";
 import { native } from "../native/index.js";
 import type { Queue } from "../native/types.js";
 import { describe, errnoOf } from "./errors.js";
@@ -28,8 +28,10 @@ function work(port: MessagePort, setup: WorkerSetup): void {
   const maps = new KernelMaps(shared, new NameHasher(setup.hashSeed));
   const flowReader = native.shareProgram(setup.flowReader);
   const flows = new KernelFlows(shared, setup.generation, flowReader);
+  flows.setGeneration(setup.generation, setup.previous);
+  let coming: readonly CompiledPolicy[] = [];
   const engine = new Engine({
-    policies: compilePolicies(setup.specs).policies,
+    policies: setup.policies.map((policy) => CompiledPolicy.fromPlain(policy)),
     limits: setup.limits,
     lookupFlow: (key) => flows.get(key),
     // DNS is the main thread's.
@@ -69,6 +71,15 @@ function work(port: MessagePort, setup: WorkerSetup): void {
         interfaces.clear();
         for (const one of message.interfaces) interfaces.set(one.ifindex, one);
         return;
+      case "prepare":
+        coming = message.policies.map((policy) => CompiledPolicy.fromPlain(policy));
+        return post({ type: "prepared" });
+      case "switch":
+        flows.setGeneration(message.generation, message.previous);
+        runner.inject([{ type: "policies", policies: coming, firstRule: message.firstRule }]);
+        return post({ type: "switched" });
+      case "settled":
+        return runner.inject([{ type: "settled" }]);
       case "taken":
         return outbox.taken();
       case "stats":

@@ -9,7 +9,7 @@ import type { Engine } from "../core/engine/engine.js";
 import { Reason } from "../core/abi.generated.js";
 import type { DecisionCommand, LearnCommand } from "../core/engine/commands.js";
 import { mismatch } from "../core/engine/tcpWhy.js";
-import type { PolicySpec } from "../core/policy/types.js";
+import type { PlainPolicy } from "../core/policy/compiledPolicy.js";
 import type { GovernedInterface } from "./clients.js";
 import { monotonicMs } from "./clock.js";
 import { UsageError, describe } from "./errors.js";
@@ -26,10 +26,13 @@ export const restartLimits = {
   within: 600_000,
 } as const;
 
+/** What all workers begin with. */
+export type SharedSetup = Omit<WorkerSetup, "queue" | "interfaces" | "reasons">;
+
 export interface QueueWorkersOptions {
   /** NFQUEUE numbers. */
   readonly queues: readonly number[];
-  readonly setup: Omit<WorkerSetup, "queue" | "interfaces" | "reasons">;
+  readonly setup: SharedSetup;
   readonly interfaces: ReadonlyMap<number, GovernedInterface>;
   /** The main thread's, for names that a worker doesn't know. */
   readonly engine: Pick<Engine, "learnedAt">;
@@ -52,6 +55,10 @@ interface Slot {
   readonly queue: number;
   readonly reasons: SharedArrayBuffer;
   thread: WorkerThread | undefined;
+  /** What `thread` judges by. */
+  setup: SharedSetup | undefined;
+  /** Has taken what `prepare` brought. */
+  prepared: WorkerThread | undefined;
   last: WorkerStats | undefined;
   restarts: number;
   /** A start that is under way. */
@@ -61,6 +68,7 @@ interface Slot {
 export class QueueWorkers {
   readonly #options: QueueWorkersOptions;
   readonly #slots: Slot[];
+  #setup: SharedSetup;
   #deaths: number[] = [];
   #stopping = false;
   /** Decisions and names that workers could not tell. */
@@ -83,10 +91,13 @@ export class QueueWorkers {
 
   private constructor(options: QueueWorkersOptions) {
     this.#options = options;
+    this.#setup = options.setup;
     this.#slots = options.queues.map((queue) => ({
       queue,
       reasons: new SharedArrayBuffer(ReasonCounters.size),
       thread: undefined,
+      setup: undefined,
+      prepared: undefined,
       last: undefined,
       restarts: 0,
       starting: Promise.resolve(),
@@ -97,6 +108,53 @@ export class QueueWorkers {
   setInterfaces(): void {
     const interfaces = [...this.#options.interfaces.values()];
     for (const { thread } of this.#slots) thread?.send({ type: "interfaces", interfaces });
+  }
+
+  /** Every worker has these policies ready, and judges by the old ones still. Rejects: one hasn't. */
+  async prepare(policies: readonly PlainPolicy[]): Promise<void> {
+    await this.#each(async (slot) => {
+      const { queue, thread } = slot;
+      slot.prepared = thread;
+      if (thread && !(await thread.prepare(policies)))
+        throw new Error(`the worker of queue ${queue} did not take the new policy`);
+    });
+  }
+
+  /**
+   * What was prepared is in force. The first part of it is done when this returns: a worker that starts from now on begins with the new policies. When it
+   * resolves, no worker judges by the old ones: what didn't answer is ended, and its queue closed until the next one has started.
+   */
+  async switch(change: {
+    generation: number;
+    previous: number;
+    firstRule: number;
+    policies: readonly PlainPolicy[];
+  }): Promise<void> {
+    const { firstRule, ...rest } = change;
+    const { generation, previous } = rest;
+    const before = this.#setup;
+    this.#setup = { ...before, ...rest };
+    await this.#each(async (slot) => {
+      const { thread } = slot;
+      if (!thread || slot.setup !== before) return;
+      if (slot.prepared === thread && (await thread.switch({ generation, previous, firstRule })))
+        slot.setup = this.#setup;
+      else await thread.end();
+    });
+  }
+
+  /** `SettledEvent` */
+  settled(): void {
+    for (const { thread } of this.#slots) thread?.send({ type: "settled" });
+  }
+
+  async #each(step: (slot: Slot) => Promise<void>): Promise<void> {
+    await Promise.all(
+      this.#slots.map(async (slot) => {
+        await slot.starting.catch(() => undefined);
+        await step(slot);
+      }),
+    );
   }
 
   status(): Promise<WorkerStatus[]> {
@@ -142,21 +200,28 @@ export class QueueWorkers {
   }
 
   #start(slot: Slot): Promise<void> {
-    const { setup, interfaces } = this.#options;
+    const { interfaces } = this.#options;
     const { queue, reasons } = slot;
-    const begin = async () => {
-      slot.thread = await WorkerThread.start(
+    const begin = async (): Promise<void> => {
+      const setup = this.#setup;
+      const thread = await WorkerThread.start(
         {
           ...setup,
-          specs: setup.specs.map(withoutTexts),
           queue,
           reasons,
           interfaces: [...interfaces.values()],
         },
         { news: (news) => this.#news(news), died: (cause) => this.#died(slot, cause) },
       );
+      // So may the policy have: it would judge by the old one.
+      if (setup !== this.#setup) {
+        await thread.close();
+        return begin();
+      }
+      slot.thread = thread;
+      slot.setup = setup;
       // They may have changed while it began.
-      slot.thread.send({ type: "interfaces", interfaces: [...interfaces.values()] });
+      thread.send({ type: "interfaces", interfaces: [...interfaces.values()] });
     };
     slot.starting = begin();
     return slot.starting;
@@ -198,9 +263,4 @@ export class QueueWorkers {
     if (decision.reason === Reason.NAME_IP_MISMATCH) return { ...decision, detail: mismatch(learned) };
     return decision.name === unknownName ? { ...decision, name: learned?.name } : decision;
   }
-}
-
-/** As a worker needs them: what rules are called is for the log. */
-function withoutTexts(spec: PolicySpec): PolicySpec {
-  return { ...spec, rules: spec.rules.map((rule) => ({ ...rule, text: "" })) };
 }

@@ -12,6 +12,7 @@ import type { FastPathState } from "./fastPath.js";
 import type { Gateway } from "./gateway.js";
 import { rulesStatus } from "./iptables.js";
 import { Interfaces } from "./interfaces.js";
+import { ruleText } from "./livePolicy.js";
 import type { JournalStats } from "./journal.js";
 import type { LogStats } from "./log.js";
 import type { Sizes } from "./options.js";
@@ -34,6 +35,8 @@ export interface GatewayStatus {
   readonly markMask: string;
   readonly resolvers: readonly string[];
   readonly rules: readonly string[];
+  /** Where it comes from (`null`: the command line), SHA-256 of what it says, and since when it is in force (ISO 8601). */
+  readonly policy: { readonly file: string | null; readonly hash: string; readonly since: string };
   readonly attached: readonly Attachment[];
   readonly attachMode: string;
   /** Whether forwarded flows skip netfilter, and why not. */
@@ -88,7 +91,8 @@ export interface CounterStatus {
 /** `learned`: most entries listed, the newest ones. */
 export async function gatewayStatus(gateway: Gateway, logStats: LogStats, learned: number): Promise<GatewayStatus> {
   const { plan, datapath, engine, runner, queue, journal, maps, flows, questions, workers } = gateway.parts;
-  const { options, spec } = plan;
+  const { options } = plan;
+  const { spec, hash, since } = gateway.policy;
   const { reasons, ...run } = runner.stats();
   const threads = await workers.status();
   const all = threads.flatMap((one) => one.stats ?? []);
@@ -105,6 +109,7 @@ export async function gatewayStatus(gateway: Gateway, logStats: LogStats, learne
     markMask: formatMask(options.mark.mask),
     resolvers: spec.resolvers.map(formatAddr),
     rules: spec.rules.map((rule) => rule.text),
+    policy: { file: options.policyFile ?? null, hash, since: since.toISOString() },
     attached: datapath.attachments.list(),
     attachMode: plan.attachMode,
     sizes: options.sizes,
@@ -125,7 +130,7 @@ export async function gatewayStatus(gateway: Gateway, logStats: LogStats, learne
 }
 
 export async function gatewayExplain(gateway: Gateway, question: Question): Promise<Explanation> {
-  const { plan, engine, interfaces } = gateway.parts;
+  const { engine, interfaces } = gateway.parts;
   const addressesOf = await clientAddresses();
   const filter = (wanted: (entry: { name: string; address: string }) => boolean) =>
     [...engine.learned()].filter(wanted);
@@ -135,7 +140,7 @@ export async function gatewayExplain(gateway: Gateway, question: Question): Prom
     byName: (name: string) => filter((entry) => entry.name === name),
     clientText: (client: string) => withAddresses(clientText(client, interfaces), addressesOf(client)),
   };
-  return explain(plan.compiled.policies, view, question);
+  return explain([gateway.policy.policy], view, question);
 }
 
 /** Kernel's counters and ours, by reason. */
@@ -168,7 +173,7 @@ async function clientAddresses(): Promise<(client: string) => string[]> {
 }
 
 async function learnedStatus(gateway: Gateway, limit: number): Promise<GatewayStatus["learned"]> {
-  const { plan, engine, interfaces } = gateway.parts;
+  const { engine, interfaces } = gateway.parts;
   const now = monotonicMs();
   const all = [...engine.learned()];
   const addressesOf = await clientAddresses();
@@ -177,7 +182,7 @@ async function learnedStatus(gateway: Gateway, limit: number): Promise<GatewaySt
     clientAddresses: addressesOf(entry.client),
     name: entry.name,
     address: formatAddr(entry.address),
-    rule: plan.compiled.rules[entry.rule - 1]?.text ?? "",
+    rule: ruleText(gateway.policy, entry.rule),
     chain: entry.chain,
     secondsLeft: Math.floor((entry.expires - now) / 1000),
   }));

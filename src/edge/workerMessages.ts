@@ -6,7 +6,7 @@ import type { DecisionCommand, LearnCommand } from "../core/engine/commands.js";
 import type { EngineStats } from "../core/engine/engine.js";
 import type { ClientId } from "../core/engine/events.js";
 import type { EngineLimits } from "../core/engine/limits.js";
-import type { PolicySpec } from "../core/policy/types.js";
+import type { PlainPolicy } from "../core/policy/compiledPolicy.js";
 import type { QueueStats } from "../native/types.js";
 import type { GovernedInterface } from "./clients.js";
 import type { LiveMaps } from "./kernelMaps.js";
@@ -17,13 +17,15 @@ import type { RunnerStats } from "./runner.js";
 export interface WorkerSetup {
   /** NFQUEUE number. */
   readonly queue: number;
-  readonly specs: readonly PolicySpec[];
+  readonly policies: readonly PlainPolicy[];
   readonly limits: EngineLimits;
   /** Descriptors of this process. */
   readonly maps: Readonly<Record<keyof LiveMaps, number>>;
   readonly flowReader: number;
   readonly hashSeed: Uint8Array;
   readonly generation: number;
+  /** `l7_config.previous` */
+  readonly previous: number;
   readonly interfaces: readonly GovernedInterface[];
   readonly mark: MarkBits;
   readonly failMode: FailMode;
@@ -33,6 +35,12 @@ export interface WorkerSetup {
 
 export type ToWorker =
   | { readonly type: "interfaces"; readonly interfaces: readonly GovernedInterface[] }
+  /** Policies that will be in force. Answer: `prepared`. */
+  | { readonly type: "prepare"; readonly policies: readonly PlainPolicy[] }
+  /** They are. Answer: `switched`. */
+  | { readonly type: "switch"; readonly generation: number; readonly previous: number; readonly firstRule: number }
+  /** `SettledEvent` */
+  | { readonly type: "settled" }
   /** One `news` was taken. */
   | { readonly type: "taken" }
   | { readonly type: "stats" }
@@ -47,6 +55,7 @@ export type FromWorker =
   /** It can't be; `code` of the system error. */
   | { readonly type: "refused"; readonly code: string | undefined; readonly message: string }
   | News
+  | { readonly type: "prepared" | "switched" }
   | { readonly type: "stats"; readonly stats: WorkerStats }
   | { readonly type: "stopped"; readonly stats: WorkerStats };
 

@@ -1,15 +1,21 @@
 /** One worker as the main thread sees it: begun, asked, told, ended. Restarts are the business of queueWorkers.ts. */
-import { extname } from "node:path";
 import { Worker } from "node:worker_threads";
+import type { PlainPolicy } from "../core/policy/compiledPolicy.js";
 import { describe } from "./errors.js";
+import { threadEntry } from "./threadEntry.js";
 import type { FromWorker, News, ToWorker, WorkerSetup, WorkerStats } from "./workerMessages.js";
 
-const entry = entryPoint();
+const entry = threadEntry("queueWorker");
 
 /** How long an answer is waited for: a worker that is busy with packets has others to think of. */
 const answerMs = 1_000;
 /** How long a stop may take before the thread is ended by force: its queue closes then, and what it held is dropped. */
 const stopMs = 3_000;
+
+/** How long a worker may take to make itself ready for another policy. */
+const prepareMs = 10_000;
+
+type Answer = Extract<FromWorker, { type: "stats" | "stopped" | "prepared" | "switched" }>;
 
 export interface WorkerEvents {
   readonly news: (news: News) => void;
@@ -32,7 +38,7 @@ export class WorkerThread {
   readonly #worker: Worker;
   readonly #exited: Promise<void>;
   /** One question of each kind at a time. */
-  readonly #asked = new Map<"stats" | "stopped", (stats: WorkerStats | undefined) => void>();
+  readonly #asked = new Map<Answer["type"], (answer: Answer | undefined) => void>();
   #stats: Promise<WorkerStats | undefined> | undefined;
   #closing = false;
   #hasEnded = false;
@@ -80,7 +86,10 @@ export class WorkerThread {
         case "stats":
         case "stopped":
           this.last = message.stats;
-          return this.#asked.get(message.type)?.(message.stats);
+          return this.#asked.get(message.type)?.(message);
+        case "prepared":
+        case "switched":
+          return this.#asked.get(message.type)?.(message);
       }
     });
     worker.on("error", (error) => (this.#cause = describe(error)));
@@ -94,22 +103,40 @@ export class WorkerThread {
     });
   }
 
-  send(message: Extract<ToWorker, { type: "interfaces" }>): void {
+  send(message: Extract<ToWorker, { type: "interfaces" | "settled" }>): void {
     this.#tell(message);
   }
 
   /** undefined: no answer in time; `last` has what was true before. */
   stats(): Promise<WorkerStats | undefined> {
-    this.#stats ??= this.#ask("stats", { type: "stats" }, answerMs).finally(() => (this.#stats = undefined));
+    this.#stats ??= this.#ask("stats", { type: "stats" }, answerMs)
+      .then(statsOf)
+      .finally(() => (this.#stats = undefined));
     return this.#stats;
+  }
+
+  /** It has these policies ready. false: not in time, or it has ended. */
+  async prepare(policies: readonly PlainPolicy[]): Promise<boolean> {
+    return (await this.#ask("prepared", { type: "prepare", policies }, prepareMs)) !== undefined;
+  }
+
+  /** What it has prepared is in force. false: not in time, or it has ended. */
+  async switch(change: Omit<Extract<ToWorker, { type: "switch" }>, "type">): Promise<boolean> {
+    return (await this.#ask("switched", { type: "switch", ...change }, stopMs)) !== undefined;
   }
 
   /** Its held packets have got their verdicts when this resolves. Rejects: it did not answer in time. */
   async stop(): Promise<void> {
     this.#closing = true;
     if (this.#hasEnded) return;
-    const stats = await this.#ask("stopped", { type: "stop" }, stopMs);
-    if (!stats && !this.#isEnded()) throw new Error("it did not stop in time");
+    const stopped = await this.#ask("stopped", { type: "stop" }, stopMs);
+    if (!stopped && !this.#isEnded()) throw new Error("it did not stop in time");
+  }
+
+  /** By force, as if it had died: `died` says so. */
+  async end(): Promise<void> {
+    this.#cause = "it did not take the new policy";
+    await this.#worker.terminate();
   }
 
   /** The queue is closed and the thread has ended when this resolves. Rejects: it had to be ended by force. */
@@ -133,14 +160,14 @@ export class WorkerThread {
   }
 
   /** undefined: no answer in time. */
-  #ask(answer: "stats" | "stopped", question: ToWorker, ms: number): Promise<WorkerStats | undefined> {
+  #ask(answer: Answer["type"], question: ToWorker, ms: number): Promise<Answer | undefined> {
     if (this.#hasEnded) return Promise.resolve(undefined);
     return new Promise((resolve) => {
       const timer = setTimeout(() => done(undefined), ms);
-      const done = (stats: WorkerStats | undefined) => {
+      const done = (given: Answer | undefined) => {
         clearTimeout(timer);
         this.#asked.delete(answer);
-        resolve(stats);
+        resolve(given);
       };
       this.#asked.set(answer, done);
       this.#tell(question);
@@ -148,14 +175,8 @@ export class WorkerThread {
   }
 }
 
-/** Beside this file, and of its kind. Run from source, a thread must be told anew what reads TypeScript: Node's loaders are not inherited. */
-function entryPoint(): URL {
-  const kind = extname(import.meta.url);
-  const file = new URL(`./queueWorker${kind}`, import.meta.url);
-  if (kind !== ".ts") return file;
-  const loader = JSON.stringify(import.meta.resolve("tsx/esm/api"));
-  const code = `import { register } from ${loader}; register(); await import(${JSON.stringify(file.href)});`;
-  return new URL(`data:text/javascript,${encodeURIComponent(code)}`);
+function statsOf(answer: Answer | undefined): WorkerStats | undefined {
+  return answer && "stats" in answer ? answer.stats : undefined;
 }
 
 function after(ms: number): Promise<false> {

@@ -51,6 +51,7 @@ test("a record survives encode and decode, at an offset too", () => {
     verdict: abi.Verdict.DENY,
     reason: abi.Reason.UNLEARNED,
     flags: abi.FLOW_FINAL | abi.FLOW_BY_HELLO,
+    next: 255,
     openedS: 0xfedcba98,
   };
   const both = Buffer.alloc(2 * abi.FLOW_SIZE, 0xff);

@@ -12,7 +12,7 @@ import { NameHasher } from "../../src/core/names/hash.js";
 import { addrFromBytes } from "../../src/core/net/address.js";
 import { sortCidrs } from "../../src/core/policy/cidr.js";
 import type { KernelCidr, KernelPolicy } from "../../src/core/policy/types.js";
-import { fillTables, layOut } from "../../src/edge/tables.js";
+import { fillTables, layOut, placeOf } from "../../src/edge/tables.js";
 import { native, type BpfMap, type BpfObject, type BpfProgram } from "../../src/native/index.js";
 import { encodeFlowKey, type FlowKey } from "./flowKey.js";
 import { address, address16, frame, type Frame } from "./packets.js";
@@ -99,6 +99,8 @@ export class Datapath {
     failOpen: 0,
     eventsPerSecond: 0,
     fast: 0,
+    previous: 0,
+    firstRule: 1,
     flowIdleTcpNs: 3600n * SECOND,
     flowIdleOtherNs: 60n * SECOND,
     flowIdleDenyNs: 5n * SECOND,
@@ -190,7 +192,7 @@ export class Datapath {
 
   noPolicy(id: number): void {
     this.#policies.delete(id);
-    this.put("policies", u32(id), Buffer.alloc(abi.POLICY_SIZE));
+    for (const at of [id, abi.MAX_POLICIES + id]) this.put("policies", u32(at), Buffer.alloc(abi.POLICY_SIZE));
   }
 
   cidr(policy: number, network: string, length: number, value: Partial<abi.AbiCidr>): void {
@@ -207,10 +209,13 @@ export class Datapath {
   #layOut(): void {
     const tables = {
       portSets: [],
+      portSetBase: 0,
       cidrs: sortCidrs([...this.#cidrs.values()]),
       policies: [...this.#policies.values()],
     };
-    fillTables((name) => this.map(name), layOut(tables));
+    // In both places: tests change the generation.
+    for (const generation of [1, 2])
+      fillTables((name) => this.map(name), layOut(tables), placeOf(generation, undefined));
   }
 
   portSet(id: number, ranges: readonly abi.AbiPortRange[]): void {
@@ -245,6 +250,7 @@ export class Datapath {
       reason: abi.Reason.ALLOW_NAME,
       flags: abi.FLOW_FINAL,
       openedS: 0,
+      next: 0,
       ...value,
     });
   }

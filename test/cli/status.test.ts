@@ -17,6 +17,7 @@ const quiet: GatewayStatus = {
   markMask: "0x30",
   resolvers: ["192.0.2.53"],
   rules: Array.from({ length: 12 }, (_, i) => `--domain n${i}.io`),
+  policy: { file: "/etc/l7egg/policy.yaml", hash: "0123456789abcdef", since: "2026-01-02T03:04:05.000Z" },
   attached: [{ program: "gate", point: "egress", ifindex: 3, interfaceName: "wan0" }],
   attachMode: "tcx",
   sizes: { cidrs: 10, names: 20, flows: 30 },

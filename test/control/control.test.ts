@@ -24,6 +24,7 @@ afterEach(async () => {
 });
 
 const handlers: Handlers = {
+  reload: () => ({ reloaded: true }),
   status: ({ learned }) => ({ learned }),
   explain: ({ target }) => {
     if (target === "bad") throw new ControlError("bad-params", "no such thing");

@@ -52,6 +52,7 @@ function putFlow(name: string): void {
     judgedStart: 0,
     judgedEnd: 0,
     flags: 0,
+    next: 0,
     openedS: 0,
   };
   const lastSeenNs = BigInt(Math.round(monotonicMs() * 1e6));

@@ -19,6 +19,6 @@ test("each family has room for --max-cidrs of its own", () => {
 test("maps have exactly the entries that the rules need, and never none", () => {
   // Ranges: what is before, between and behind the networks, and they. Slots of a /48 from 2001:db8:1:: to 2001:db8:6::.
   assert.deepEqual(layOut(tables).maxEntries, { cidr4: 3, cidr4_index: 4, cidr6: 7, cidr6_index: 6, cidr6_nodes: 1 });
-  const none = layOut({ portSets: [], cidrs: [], policies: [] }).maxEntries;
+  const none = layOut({ portSets: [], portSetBase: 0, cidrs: [], policies: [] }).maxEntries;
   assert.deepEqual(none, { cidr4: 1, cidr4_index: 1, cidr6: 1, cidr6_index: 1, cidr6_nodes: 1 });
 });

@@ -32,6 +32,7 @@ const setUp = `
   const { NameHasher } = await import(${url("src/core/names/hash.ts")});
   const { ReasonCounters } = await import(${url("src/edge/reasonCounters.ts")});
   const { parsePolicy } = await import(${url("src/core/policy/parse.ts")});
+  const { compilePolicies } = await import(${url("src/core/policy/compile.ts")});
   const { parseAddr } = await import(${url("src/core/net/address.ts")});
   const { defaultLimits } = await import(${url("src/core/engine/limits.ts")});
   const { monotonicMs } = await import(${url("src/edge/clock.ts")});
@@ -46,7 +47,7 @@ const setUp = `
   const flowReader = object.program("read_flows");
   const flows = new KernelFlows(maps, 1, undefined);
   const setup = (more = {}) => ({
-    queue: 5, specs: [parsed.spec], limits: defaultLimits, hashSeed: seed, generation: 1,
+    queue: 5, policies: compilePolicies([parsed.spec]).policies.map((policy) => policy.toPlain()), previous: 0, limits: defaultLimits, hashSeed: seed, generation: 1,
     maps: Object.fromEntries(Object.entries(maps).map(([name, map]) => [name, map.fd])), flowReader: flowReader.fd,
     interfaces: [{ ifindex: 0, policy: 1, clientBy: 2, l3: false }],
     mark: { mask: 0x30, shift: 4 }, failMode: "closed",

@@ -32,7 +32,9 @@ export async function startGateway(lab: BenchLab, args: readonly string[]): Prom
   const argFile = join(folder, "args");
   writeFileSync(argFile, args.join("\n"));
   closeSync(openSync(logFile, "w"));
-  const resolvers = [`--resolver=${server.resolver.v4}`, `--resolver=${server.resolver.v6}`];
+  // A policy file names its own.
+  const isFile = args.some((arg) => arg.startsWith("--policy"));
+  const resolvers = isFile ? [] : [`--resolver=${server.resolver.v4}`, `--resolver=${server.resolver.v6}`];
   const base = ["run", "--lan", lanInterface, "--eface", wanInterface, "--name", instance, ...resolvers];
   // Each line of the file is one argument. The environment counts too.
   const script = `ulimit -s 32768; IFS='\n'; set -f; exec env -i PATH="$PATH" "$@" $(cat ${argFile}) > ${logFile} 2>&1`;

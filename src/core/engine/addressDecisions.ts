@@ -59,7 +59,8 @@ export class AddressDecisions {
     const quoted = quotedPacket(bytes, ip);
     if (!quoted || quoted.src !== ip.dst) return false;
     const { src: dst, dst: src, proto, sport: dport, dport: sport } = quoted;
-    return this.#lookupFlow({ policy: policy.id, src, dst, proto, sport, dport })?.verdict === "allow";
+    const flow = this.#lookupFlow({ policy: policy.id, src, dst, proto, sport, dport });
+    return flow?.verdict === "allow" && !flow.outdated;
   }
 
   /** Protocols that no name ever allows: a CIDR rule may. */

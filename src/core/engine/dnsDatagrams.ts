@@ -8,7 +8,7 @@ import { emptyUdp, readUdp, type UdpDatagram } from "../wire/udp.js";
 import type { Policy } from "../policy/types.js";
 import type { AskedKey, AskedLookup } from "./asked.js";
 import type { CommandList } from "./commandList.js";
-import { denialFor, judgeAnswer, judgeQuery, type Query } from "./dnsMessages.js";
+import { denialFor, judgeAnswer, judgeQuery, underPolicies, type Query } from "./dnsMessages.js";
 import type { PacketEvent } from "./events.js";
 import type { LearnedNames } from "./learned.js";
 import type { EngineLimits } from "./limits.js";
@@ -88,7 +88,7 @@ export class DnsDatagrams {
     }
     const id = ((event.bytes[payloadOffset] as number) << 8) | (event.bytes[payloadOffset + 1] as number);
     const known = this.#queries.get(ip.dst, udp.dport, ip.src, id, now);
-    let query: Query | undefined = known;
+    let query: Query | undefined = known && underPolicies(known, this.#policies);
     let asked: AskedKey | undefined;
     if (event.hook === "forward" && !(query && isAnswerTo(query, event, payloadOffset, payloadEnd))) {
       // An old question of the same id may still stand here, while eBPF has let the one that is answered pass.

@@ -46,6 +46,16 @@ export interface Query {
   readonly questionBytes: Uint8Array;
 }
 
+/** The query as the policies in force have it; undefined: the name is not allowed any more. */
+export function underPolicies(query: Query, policies: ReadonlyMap<number, Policy>): Query | undefined {
+  const policy = policies.get(query.policy.id);
+  if (policy === query.policy) return query;
+  const rule = policy?.matchName(query.name);
+  if (!policy || !rule) return undefined;
+  const { client, source, resolver, ifindex, forwarded, id, name, type, questionBytes } = query;
+  return { policy, client, source, resolver, ifindex, forwarded, id, name, type, questionBytes, ...rule };
+}
+
 export type QueryJudgement =
   | {
       readonly kind: "allow";

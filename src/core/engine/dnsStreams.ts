@@ -11,9 +11,10 @@ import { tcpReplyFor, tcpResetFor, tcpResetToServer } from "../wire/build.js";
 import type { IpPacket } from "../wire/ip.js";
 import { TcpFlag, type TcpSegment } from "../wire/tcp.js";
 import type { Addr } from "../net/address.js";
+import type { Policy } from "../policy/types.js";
 import type { CommandList } from "./commandList.js";
 import { answerDecision } from "./dnsDatagrams.js";
-import { denialFor, judgeAnswer, judgeQuery, type Query } from "./dnsMessages.js";
+import { denialFor, judgeAnswer, judgeQuery, underPolicies, type Query } from "./dnsMessages.js";
 import type { PacketEvent, PacketId } from "./events.js";
 import type { LearnedNames } from "./learned.js";
 import type { EngineLimits } from "./limits.js";
@@ -48,10 +49,12 @@ export class DnsStreams {
   readonly #limits: EngineLimits;
   readonly #learned: LearnedNames;
   readonly #voice: Voice;
+  readonly #policies: ReadonlyMap<number, Policy>;
   readonly #connections: BoundedTable<string, Connection>;
   readonly #evictions: Connection[] = [];
 
-  constructor(limits: EngineLimits, learned: LearnedNames, voice: Voice) {
+  constructor(limits: EngineLimits, learned: LearnedNames, voice: Voice, policies: ReadonlyMap<number, Policy>) {
+    this.#policies = policies;
     this.#limits = limits;
     this.#learned = learned;
     this.#voice = voice;
@@ -208,8 +211,9 @@ export class DnsStreams {
     const stream = (connection.toClient as Direction).stream;
     for (let message = nextMessage(stream); message; message = nextMessage(stream)) {
       const id = message.length < 2 ? -1 : ((message[0] as number) << 8) | (message[1] as number);
-      const query = connection.queries.get(id);
-      if (!query) return { kind: "close", why: { reason: Reason.DNS_UNSOLICITED } };
+      const known = connection.queries.get(id);
+      const query = known && underPolicies(known, this.#policies);
+      if (!query) return { kind: "close", why: { reason: known ? Reason.DNS_NAME : Reason.DNS_UNSOLICITED } };
       const judged = judgeAnswer(query, message, 0, message.length, this.#learned, this.#limits, now, out);
       answerDecision(judged.kind === "release" ? "allow" : "deny", query, IPPROTO_TCP, judged.why, out);
       if (judged.kind === "drop") return { kind: "close", why: judged.why };

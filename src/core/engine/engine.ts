@@ -16,14 +16,16 @@ import { emptyUdp, readUdp, type UdpDatagram } from "../wire/udp.js";
 import { AddressDecisions } from "./addressDecisions.js";
 import type { AskedLookup } from "./asked.js";
 import type { CommandList } from "./commandList.js";
+import type { LearnCommand } from "./commands.js";
 import { DnsDatagrams } from "./dnsDatagrams.js";
 import { DnsStreams } from "./dnsStreams.js";
-import type { ClientId, Event, PacketEvent, RestoredEvent } from "./events.js";
+import type { ClientId, Event, PacketEvent, PoliciesEvent, RestoredEvent } from "./events.js";
 import type { FlowLookup, TcpPacket } from "./flowState.js";
 import { sayKernelDecision } from "./kernelDecisions.js";
-import { LearnedTable, type LearnedEntry, type LearnedNames } from "./learned.js";
+import { LearnedTable, isProven, type LearnedEntry, type LearnedNames } from "./learned.js";
 import type { EngineLimits } from "./limits.js";
 import { NameJudge } from "./nameJudge.js";
+import { PolicyChange } from "./policyChange.js";
 import { isInspectedQuic, QuicFlows } from "./quicFlows.js";
 import type { QuicStats } from "./quicTable.js";
 import { ParsedPacket } from "./parsedPacket.js";
@@ -82,6 +84,7 @@ export class Engine {
   readonly #streams: DnsStreams;
   readonly #resolvers: Set<Addr>;
   readonly #judgesDns: boolean;
+  readonly #change = new PolicyChange();
   /** What each packet fills anew: its headers, and the packet with them, TCP or not. */
   readonly #ip = emptyIp();
   readonly #tcpHeader = emptyTcp();
@@ -99,8 +102,9 @@ export class Engine {
     this.#voice = new Voice(limits);
     this.#addresses = new AddressDecisions(this.#learned, this.#voice, config.lookupFlow);
     const names = new NameJudge(limits, this.#learned);
-    this.#tcp = new TcpFlows(limits, this.#learned, names, this.#voice, config.lookupFlow, config.hashSeed);
-    this.#quic = new QuicFlows(limits, this.#learned, names, this.#voice, config.lookupFlow);
+    const { lookupFlow, hashSeed } = config;
+    this.#tcp = new TcpFlows(limits, this.#learned, names, this.#voice, lookupFlow, this.#change, hashSeed);
+    this.#quic = new QuicFlows(limits, this.#learned, names, this.#voice, lookupFlow, this.#change);
     this.#datagrams = new DnsDatagrams(
       limits,
       this.#learned,
@@ -109,7 +113,7 @@ export class Engine {
       config.lookupAsked,
       config.hashSeed,
     );
-    this.#streams = new DnsStreams(limits, this.#learned, this.#voice);
+    this.#streams = new DnsStreams(limits, this.#learned, this.#voice, this.#policies);
   }
 
   /** Append to `out` what `event` asks for. `now`: milliseconds of CLOCK_MONOTONIC, never going back. */
@@ -121,6 +125,10 @@ export class Engine {
         return sayKernelDecision(event, this.#policies.get(event.policy), this.#learned, this.#voice, out);
       case "restored":
         return this.#restored(event, now, out);
+      case "policies":
+        return this.#changePolicies(event, out);
+      case "settled":
+        return this.#change.settle();
       case "tick":
         return this.#tick(now, out);
       case "shutdown":
@@ -155,6 +163,11 @@ export class Engine {
 
   learned(): Iterable<LearnedEntry> {
     return this.#learned.entries();
+  }
+
+  /** A command for each learned name, by which the kernel knows it as it is here. */
+  learnedCommands(): Iterable<LearnCommand> {
+    return this.#learned.commands();
   }
 
   /** The name that holds this address longest for this client. */
@@ -286,11 +299,27 @@ export class Engine {
 
   #restored(event: RestoredEvent, now: number, out: CommandList): void {
     const policy = this.#policies.get(event.policy);
-    const rule = policy?.matchName(event.name);
     // The policy may have changed since: only what it allows today comes back.
+    const rule = policy && isProven(event, policy.spec.verify) ? policy.matchName(event.name) : undefined;
     if (!rule || event.expires <= now) return;
     const { policy: id, client, name, address, chain, expires } = event;
     this.#learned.learn({ policy: id, client, name, address, chain, expires, rule: rule.rule, ports: rule.ports }, out);
+  }
+
+  #changePolicies({ policies, firstRule }: PoliciesEvent, out: CommandList): void {
+    const numbersBeginAnew = firstRule <= this.#change.firstRule;
+    this.#change.begin(this.#policies, firstRule);
+    this.#policies.clear();
+    this.#resolvers.clear();
+    for (const policy of policies) {
+      this.#policies.set(policy.id, policy);
+      for (const resolver of policy.spec.resolvers) this.#resolvers.add(resolver);
+    }
+    this.#learned.change((entry) => {
+      const policy = this.#policies.get(entry.policy);
+      return policy && isProven(entry, policy.spec.verify) ? policy.matchName(entry.name) : undefined;
+    }, out);
+    if (numbersBeginAnew) this.#tcp.forgetJudged();
   }
 
   #tick(now: number, out: CommandList): void {

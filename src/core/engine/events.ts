@@ -3,6 +3,7 @@
  * An event and its buffers belong to the caller and are valid only during the call, for the next packet fills them anew; the engine copies what it keeps.
  */
 import type { Addr } from "../net/address.js";
+import type { Policy } from "../policy/types.js";
 
 /**
  * Where netfilter handed the packet over. `input` is all that is not on its way out by the governed interface: to this box, or DNS that goes
@@ -73,6 +74,19 @@ export interface RestoredEvent {
   readonly expires: number;
 }
 
+/** Other policies are in force from now on, for everything. What the kernel has allowed under those before is asked about once more (policyChange.ts). */
+export interface PoliciesEvent {
+  readonly type: "policies";
+  readonly policies: readonly Policy[];
+  /** Every rule of these policies has a higher number than all before; a lower one: the numbers begin anew. */
+  readonly firstRule: number;
+}
+
+/** No flow is left that only the policies before can tell about. */
+export interface SettledEvent {
+  readonly type: "settled";
+}
+
 /** Time passed. Give one at the time that `Engine.nextDeadline()` says. */
 export interface TickEvent {
   readonly type: "tick";
@@ -83,4 +97,5 @@ export interface ShutdownEvent {
   readonly type: "shutdown";
 }
 
-export type Event = PacketEvent | KernelDecisionEvent | RestoredEvent | TickEvent | ShutdownEvent;
+export type Event =
+  PacketEvent | KernelDecisionEvent | RestoredEvent | PoliciesEvent | SettledEvent | TickEvent | ShutdownEvent;

@@ -7,7 +7,7 @@ import type { ClientPacket } from "./voice.js";
 export type TcpPacket = ClientPacket & { readonly tcp: TcpSegment };
 
 /**
- * What eBPF has cached for a TCP flow. It sees every SYN, user space only those that carry something: where a flow begins is known there.
+ * What eBPF has cached for a flow of TCP or QUIC. It sees every SYN, user space only those that carry something: where a flow begins is known there.
  */
 export interface CachedFlow {
   /** pending: opened, its first payload awaited. */
@@ -26,6 +26,8 @@ export interface CachedFlow {
   readonly judgedStart: number;
   /** End of the judged range; = judgedStart while nothing was judged. */
   readonly judgedEnd: number;
+  /** It was judged under the policy before, and not anew since: `PolicyChange.renew` says whether it counts. `flags`: `L7_FLOW_*` */
+  readonly outdated?: { readonly rule: number; readonly flags: number } | undefined;
 }
 
 /** A read of the kernel's cache; undefined: nothing that counts (none, idle, of another generation). Valid until the next one; the key may change afterwards. */

@@ -16,16 +16,14 @@ import { MARK_ALLOW, type Voice } from "./voice.js";
 
 export class JudgedFlows {
   readonly #voice: Voice;
-  readonly #flows: JudgedBytes;
+  #flows: JudgedBytes;
+  readonly #empty: () => JudgedBytes;
 
   constructor(limits: EngineLimits, voice: Voice, hashSeed: Uint8Array) {
     this.#voice = voice;
-    this.#flows = new JudgedBytes({
-      max: limits.judgedFlows,
-      bytes: limits.judgedBytes,
-      ttl: limits.judgedMs,
-      hashSeed,
-    });
+    this.#empty = () =>
+      new JudgedBytes({ max: limits.judgedFlows, bytes: limits.judgedBytes, ttl: limits.judgedMs, hashSeed });
+    this.#flows = this.#empty();
   }
 
   get size(): number {
@@ -46,27 +44,45 @@ export class JudgedFlows {
     this.#flows.delete(flow);
   }
 
+  clear(): void {
+    this.#flows = this.#empty();
+  }
+
   expire(now: number): void {
     this.#flows.expire(now);
   }
 
-  /** A packet of a flow (`ends`) that was allowed, here or by eBPF. false: nothing is known of it, and nothing was said. */
-  packet(ends: FlowEnds, cached: CachedFlow | undefined, packet: TcpPacket, now: number, out: CommandList): boolean {
-    const judged = this.#flows.get(ends, now);
-    if (judged && (!cached || cached.judgedStart === judged.firstSeq)) this.#again(ends, judged, packet, now, out);
+  /** A packet of a flow (`ends`) that was allowed, here or by eBPF. false: nothing is known of it, and nothing was said. `firstRule`: of the policies in force. */
+  packet(
+    ends: FlowEnds,
+    cached: CachedFlow | undefined,
+    packet: TcpPacket,
+    firstRule: number,
+    now: number,
+    out: CommandList,
+  ): boolean {
+    let judged = this.#flows.get(ends, now);
+    // A policy that is gone allowed it: without the kernel's entry, which says so anew, that proves nothing.
+    const isOld = judged !== undefined && judged.rule < firstRule;
+    if (isOld && !cached) {
+      this.#flows.delete(ends);
+      judged = undefined;
+    }
+    if (judged && (!cached || cached.judgedStart === judged.firstSeq))
+      this.#again(ends, judged, isOld, packet, now, out);
     else if (cached) this.#againUnknown(cached, packet, now, out);
     else return false;
     return true;
   }
 
-  /** The same bytes again, or the flow is revoked. */
-  #again(ends: FlowEnds, judged: FoundFlow, packet: TcpPacket, now: number, out: CommandList): void {
+  /** The same bytes again, or the flow is revoked. `isOld`: its rule is of a policy before; the kernel's entry says by which it goes on. */
+  #again(ends: FlowEnds, judged: FoundFlow, isOld: boolean, packet: TcpPacket, now: number, out: CommandList): void {
     const { tcp, bytes } = packet;
     if (tcp.payloadEnd === tcp.payloadOffset) return this.#voice.accept(packet.id, MARK_ALLOW, out);
     const from = seqDiff(tcp.seq, judged.firstSeq);
     if (from >= 0 && this.#flows.same(judged, from, bytes, tcp.payloadOffset, tcp.payloadEnd)) {
       // Wholly behind the judged range: the kernel's entry was evicted, and this proves it.
-      if (from >= judged.length) {
+      if (from >= judged.length && !isOld) {
         const end = seqAdd(judged.firstSeq, judged.length);
         putFlow(packet, judged, "allow", judgedFlags(judged.fast), judged.firstSeq, end, out);
       }

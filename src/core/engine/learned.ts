@@ -4,7 +4,9 @@
  */
 import { LEARN_AGAIN_MS } from "../abi.generated.js";
 import type { Addr } from "../net/address.js";
+import type { NameDecision, Verify } from "../policy/types.js";
 import type { CommandList } from "./commandList.js";
+import type { LearnCommand } from "./commands.js";
 import type { ClientId } from "./events.js";
 
 export interface LearnedEntry {
@@ -13,7 +15,7 @@ export interface LearnedEntry {
   readonly address: Addr;
   /** The name that was asked for, in normal form. */
   readonly name: string;
-  /** From the question (first) to the owner of the address record (last). */
+  /** From the question (first) to the owner of the address record (last). Empty: no answer said so, the client did (wireNames.ts). */
   readonly chain: readonly string[];
   readonly rule: number;
   readonly ports: number;
@@ -21,8 +23,14 @@ export interface LearnedEntry {
   readonly expires: number;
 }
 
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 /** For which name an address was learned, and by which rule. */
 export type LearnedFor = Pick<LearnedEntry, "name" | "rule">;
+
+/** What only the client said counts where names on the wire are all the proof there is. */
+export function isProven({ chain }: { readonly chain: readonly string[] }, verify: Verify): boolean {
+  return verify === "sni" || chain.length > 0;
+}
 
 /** All names of one address for one client, folded: any number of names costs the same. */
 interface AddressGroup {
@@ -56,6 +64,10 @@ export interface LearnedNames {
   binding(policy: number, client: ClientId, address: Addr, name: string): LearnedEntry | undefined;
   /** The name that holds this address longest, also if its time is over. */
   latest(policy: number, client: ClientId, address: Addr): LearnedEntry | undefined;
+  /** The policies have changed: what `decide` allows stays, under its new rule; the rest is forgotten. */
+  change(decide: (entry: LearnedEntry) => NameDecision | undefined, out: CommandList): void;
+  /** A `learn` command for each entry, for when rules have other numbers. */
+  commands(): Iterable<LearnCommand>;
   /** Housekeeping: look at `budget` entries, forget those whose time is over for longer than `graceMs`. */
   expire(now: number, graceMs: number, budget: number, out: CommandList): void;
 }
@@ -127,6 +139,48 @@ export class LearnedTable implements LearnedNames {
     const addressExpires = group.latest.expires;
     out.push({ type: "learn", ...kept, addressPorts: group.ports, addressExpires, shared: group.names > 1 });
     return old !== undefined;
+  }
+
+  change(decide: (entry: LearnedEntry) => NameDecision | undefined, out: CommandList): void {
+    const moved = new Set<LearnedEntry>();
+    /** Addresses that lost a name, now or by an eviction before: it must not hold them any longer. */
+    const narrowed = new Set<AddressGroup>();
+    for (const entry of this.#entries.values() as Iterable<Mutable<LearnedEntry>>) {
+      const group = this.#group(entry.policy, entry.client, entry.address) as AddressGroup;
+      const decision = decide(entry);
+      if (!decision) {
+        this.#remove(entry, out);
+        group.isKnown = false;
+        narrowed.add(group);
+        continue;
+      }
+      if (!group.isKnown) narrowed.add(group);
+      if (entry.ports !== decision.ports) moved.add(entry);
+      entry.rule = decision.rule;
+      entry.ports = decision.ports;
+      // All names of a policy have the same ports.
+      group.ports = decision.ports;
+    }
+    if (narrowed.size > 0) {
+      for (const entry of this.#entries.values()) {
+        const group = this.#group(entry.policy, entry.client, entry.address) as AddressGroup;
+        if (!narrowed.has(group)) continue;
+        if (!group.isKnown || entry.expires >= group.latest.expires) group.latest = entry;
+        group.isKnown = true;
+        moved.add(entry);
+      }
+    }
+    for (const entry of moved) out.push(this.#commandOf(entry));
+  }
+
+  /** What the kernel should know of each entry. It may change while it is gone through. */
+  *commands(): Iterable<LearnCommand> {
+    for (const entry of this.#entries.values()) yield this.#commandOf(entry);
+  }
+
+  #commandOf(entry: LearnedEntry): LearnCommand {
+    const { names, latest, ports } = this.#group(entry.policy, entry.client, entry.address) as AddressGroup;
+    return { type: "learn", ...entry, addressPorts: ports, addressExpires: latest.expires, shared: names > 1 };
   }
 
   binding(policy: number, client: ClientId, address: Addr, name: string): LearnedEntry | undefined {

@@ -22,6 +22,8 @@ export class QuicFlow {
   readonly id: string;
   /** The kernel lets its short headers pass. */
   allowed: boolean;
+  /** By the kernel's entry: the rule that allowed it; 0: several; undefined: not known here. */
+  rule: number | undefined;
   readonly connections: QuicConnection[] = [];
   readonly held: HeldDatagram[] = [];
   /** Its first datagram, for denials that no packet triggers. */

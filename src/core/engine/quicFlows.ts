@@ -16,6 +16,7 @@ import type { FlowLookup } from "./flowState.js";
 import type { LearnedNames } from "./learned.js";
 import type { EngineLimits } from "./limits.js";
 import type { NameJudge } from "./nameJudge.js";
+import type { PolicyChange } from "./policyChange.js";
 import type { QuicConnection, QuicFlow } from "./quicFlow.js";
 import { openInitials, type InitialReading } from "./quicInitials.js";
 import { QuicTable, type QuicStats } from "./quicTable.js";
@@ -33,12 +34,21 @@ export class QuicFlows {
   readonly #names: NameJudge;
   readonly #voice: Voice;
   readonly #lookup: FlowLookup;
+  readonly #change: PolicyChange;
   readonly #table: QuicTable;
   /** Of the packet at hand. */
   readonly #key = emptyFlowKey();
   readonly #datagram = new QuicDatagram();
 
-  constructor(limits: EngineLimits, learned: LearnedNames, names: NameJudge, voice: Voice, lookup: FlowLookup) {
+  constructor(
+    limits: EngineLimits,
+    learned: LearnedNames,
+    names: NameJudge,
+    voice: Voice,
+    lookup: FlowLookup,
+    change: PolicyChange,
+  ) {
+    this.#change = change;
     this.#learned = learned;
     this.#names = names;
     this.#voice = voice;
@@ -53,7 +63,9 @@ export class QuicFlows {
   /** A client's datagram to a port where QUIC's name belongs, at an address that no CIDR rule speaks of. `merged`: it may be several (GSO). */
   packet(packet: ClientPacket, udp: UdpDatagram, merged: boolean, now: number, out: CommandList): void {
     fillFlowKey(packet, this.#key);
-    const cached = this.#lookup(this.#key);
+    const found = this.#lookup(this.#key);
+    const outdated = found?.outdated;
+    const cached = found && outdated ? this.#change.renew(packet, found, outdated, out) : found;
     const fast = cached?.fast ?? false;
     if (cached?.verdict === "deny") return this.#voice.discard(packet.id, cached.reason, packet.bytes.length, out);
     const isAllowed = cached?.verdict === "allow";
@@ -164,7 +176,7 @@ export class QuicFlows {
       if (isNew) begun ??= connection.allowedBy;
     }
     if (!flow.allowed) this.#allow(flow, packet, fast, out);
-    else if (begun) this.#voice.allowed(packet, begun, out);
+    else if (begun) this.#joined(flow, packet, begun, fast, out);
     this.#table.release(flow, out);
     const waits = [...touched].filter((connection) => !connection.complete);
     if (waits.length === 0) this.#voice.accept(packet.id, MARK_ALLOW, out);
@@ -198,7 +210,20 @@ export class QuicFlows {
     const why = flow.allowedBy;
     if (!why) return;
     flow.allowed = true;
+    flow.rule = why.rule;
     putFlow(packet, why, "allow", FLOW_QUIC | (fast ? FLOW_FAST : 0), 0, 0, out);
+    this.#voice.allowed(packet, why, out);
+  }
+
+  /**
+   * Another connection, or one of a flow of which only the kernel knows. Where another rule allows it, the flow stands for no single one any more: another policy
+   * that covers one of them must not let the other go on (policyChange.ts), so the kernel's entry says none.
+   */
+  #joined(flow: QuicFlow, packet: ClientPacket, why: Why, fast: boolean, out: CommandList): void {
+    if (flow.rule !== why.rule && flow.rule !== 0) {
+      flow.rule = 0;
+      putFlow(packet, { ...why, rule: 0 }, "allow", FLOW_QUIC | (fast ? FLOW_FAST : 0), 0, 0, out);
+    }
     this.#voice.allowed(packet, why, out);
   }
 

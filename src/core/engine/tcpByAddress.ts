@@ -6,7 +6,7 @@ import { TcpFlag } from "../wire/tcp.js";
 import type { CommandList } from "./commandList.js";
 import type { CachedFlow, TcpPacket } from "./flowState.js";
 import type { LearnedEntry, LearnedNames } from "./learned.js";
-import { putFlow } from "./flowCommands.js";
+import { putFlow, resetServer } from "./flowCommands.js";
 import { byAddress, refuseAddress, refusePort } from "./tcpWhy.js";
 import { MARK_ALLOW, MARK_PENDING, type Voice, type Why } from "./voice.js";
 
@@ -42,8 +42,8 @@ export class TcpByAddress {
     this.#voice.accept(packet.id, MARK_PENDING, out, bare);
   }
 
-  /** Nothing is known of the flow: after a restart, an eviction, or a forged packet. */
-  midFlow(packet: TcpPacket, detail: string | undefined, now: number, out: CommandList): void {
+  /** Nothing is known of the flow: after a restart, an eviction, or a forged packet. `wasAllowed`: until now, so the server has the connection, too. */
+  midFlow(packet: TcpPacket, detail: string | undefined, now: number, out: CommandList, wasAllowed = false): void {
     const { policy, client, ip } = packet;
     if (policy.spec.verify === "dns") {
       const learned = this.#learned.latest(policy.id, client, ip.dst);
@@ -54,6 +54,7 @@ export class TcpByAddress {
     const why = { reason: Reason.MID_FLOW, detail };
     putFlow(packet, why, "deny", 0, 0, 0, out);
     this.#voice.deny(packet, why, now, out);
+    if (wasAllowed) resetServer(packet, out);
   }
 
   /** Allow this packet's flow by its address; nothing of its content was judged. */

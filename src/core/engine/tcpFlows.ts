@@ -16,9 +16,10 @@ import type { LearnedNames } from "./learned.js";
 import type { EngineLimits } from "./limits.js";
 import type { NameJudge } from "./nameJudge.js";
 import { PendingFlows, type PendingFlow } from "./pendingFlows.js";
+import type { PolicyChange } from "./policyChange.js";
 import { TcpByAddress } from "./tcpByAddress.js";
 import { putFlow, resetServer } from "./flowCommands.js";
-import { byAddress, judgedFlags, releasedFlags } from "./tcpWhy.js";
+import { byAddress, judgedFlags, refusePort, releasedFlags } from "./tcpWhy.js";
 import { fillFlowKey, IPPROTO_TCP, MARK_ALLOW, MARK_PENDING, type Voice, type Why } from "./voice.js";
 
 /** Sizes and losses of the tables of flows. */
@@ -35,6 +36,7 @@ export class TcpFlows {
   readonly #learned: LearnedNames;
   readonly #voice: Voice;
   readonly #lookup: FlowLookup;
+  readonly #change: PolicyChange;
   readonly #byAddress: TcpByAddress;
   readonly #pending: PendingFlows;
   readonly #judged: JudgedFlows;
@@ -50,8 +52,10 @@ export class TcpFlows {
     names: NameJudge,
     voice: Voice,
     lookup: FlowLookup,
+    change: PolicyChange,
     hashSeed: Uint8Array,
   ) {
+    this.#change = change;
     this.#limits = limits;
     this.#learned = learned;
     this.#voice = voice;
@@ -77,7 +81,10 @@ export class TcpFlows {
     const { tcp } = packet;
     const key = this.#key;
     fillFlowKey(packet, key);
-    const cached = this.#lookup(key);
+    const found = this.#lookup(key);
+    const outdated = found?.outdated;
+    const wasAllowed = outdated !== undefined && found?.verdict === "allow";
+    const cached = found && outdated ? this.#change.renew(packet, found, outdated, out) : found;
     if ((tcp.flags & (TcpFlag.SYN | TcpFlag.ACK)) === TcpFlag.SYN) return this.#byAddress.syn(packet, cached, now, out);
     if (cached?.verdict === "deny") return this.#voice.discard(packet.id, cached.reason, packet.bytes.length, out);
     if (cached?.verdict === "pending") {
@@ -95,8 +102,8 @@ export class TcpFlows {
     if (pending && !cached) return this.#continue(pending, packet, now, out);
     // The kernel allowed a whole hello while this one was in pieces: they are of two minds.
     if (pending) this.#forget(pending, out);
-    if (this.#judged.packet(key, cached, packet, now, out)) return;
-    this.#byAddress.midFlow(packet, undefined, now, out);
+    if (this.#judged.packet(key, cached, packet, this.#change.firstRule, now, out)) return;
+    this.#byAddress.midFlow(packet, wasAllowed ? "the policy was changed" : undefined, now, out, wasAllowed);
   }
 
   /** What is known of the beginning of this connection, of which eBPF saw the SYN. */
@@ -182,6 +189,8 @@ export class TcpFlows {
           const why = { reason: Reason.NO_NAME, detail: "neither TLS nor HTTP" };
           return this.#denyFlow(flow, packet, why, now, out, true);
         }
+        const refused = this.#change.firstRule > 0 ? this.#refuseNow(packet) : undefined;
+        if (refused) return this.#denyFlow(flow, packet, refused, now, out, true);
         return this.#allowPending(flow, packet, byAddress(flow.learned), now, out);
       }
       case "name": {
@@ -252,6 +261,17 @@ export class TcpFlows {
     this.#held -= held.count;
     this.#pending.end(flow);
     this.#judged.forget(flow);
+  }
+
+  /** The address was learned at the SYN, but the policy has changed since the start, maybe between. */
+  #refuseNow(packet: TcpPacket): Why | undefined {
+    const learned = this.#learned.latest(packet.policy.id, packet.client, packet.ip.dst);
+    return learned ? refusePort(packet, learned) : { reason: Reason.UNLEARNED };
+  }
+
+  /** The numbers of rules begin anew: what was judged can't be told from what will be. */
+  forgetJudged(): void {
+    this.#judged.clear();
   }
 
   /** Deny the hellos whose time is over. */

@@ -33,6 +33,6 @@ export class WireNames {
     if (!this.#seen.test(parts, now)) return;
     const expires = now + this.#ttl;
     if (this.#learned.knows(policy.id, client, ip.dst, name, rule, ports, expires)) return;
-    this.#learned.learn({ policy: policy.id, client, address: ip.dst, name, chain: [name], rule, ports, expires }, out);
+    this.#learned.learn({ policy: policy.id, client, address: ip.dst, name, chain: [], rule, ports, expires }, out);
   }
 }

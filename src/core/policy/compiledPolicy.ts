@@ -4,10 +4,18 @@
 import { Reason } from "../abi.generated.js";
 import type { Addr } from "../net/address.js";
 import { AddressTable } from "./addressTable.js";
-import type { NameIndex } from "./nameIndex.js";
+import { NameIndex, type NameMemory } from "./nameIndex.js";
 import { rangeMatches } from "./ports.js";
 import type { Writable } from "../writable.js";
-import type { AddressDecision, KernelCidr, KernelPortRange, NameDecision, Policy, PolicySpec } from "./types.js";
+import type {
+  AddressDecision,
+  KernelCidr,
+  KernelPortRange,
+  NameDecision,
+  NamePattern,
+  Policy,
+  PolicySpec,
+} from "./types.js";
 
 export interface CompiledParts {
   readonly spec: PolicySpec;
@@ -18,9 +26,16 @@ export interface CompiledParts {
   readonly names: NameIndex;
   /** Of all policies. */
   readonly portSets: readonly (readonly KernelPortRange[])[];
+  /** `KernelTables.portSetBase` */
+  readonly portSetBase: number;
   readonly ports: number;
+  /** What is in it. */
+  readonly portRanges: readonly KernelPortRange[];
   readonly namePorts: number;
 }
+
+/** As it goes from thread to thread: the index of names is shared, the rest is copied. */
+export type PlainPolicy = Omit<CompiledParts, "names"> & { readonly names: NameMemory };
 
 export class CompiledPolicy implements Policy {
   readonly id: number;
@@ -81,6 +96,33 @@ export class CompiledPolicy implements Policy {
     return this.spec.rules[rule - this.#parts.firstRule]?.text ?? "no rule";
   }
 
+  patternOf(rule: number): NamePattern | undefined {
+    return this.#parts.names.patternOf(rule);
+  }
+
+  covers(pattern: NamePattern): NameDecision | undefined {
+    const { names } = this.#parts;
+    const { kind, name } = pattern;
+    // `*` is in no pattern, so what matches such a name matches by the characters behind it.
+    const rule = kind === "exact" ? names.match(name) : names.match(kind === "suffix" ? `*${name}` : `*.${name}`);
+    if (rule === 0 || (kind === "apexAndBelow" && names.match(name) === 0)) return undefined;
+    return { rule, ports: this.ports };
+  }
+
+  /** Plain data, for another thread: `fromPlain` makes the same policy of it. `rules` are left out: what they are called is for people. */
+  toPlain(): PlainPolicy {
+    const { spec, names, ...rest } = this.#parts;
+    return { ...rest, spec: { ...spec, rules: [] }, names: names.memory };
+  }
+
+  static fromPlain({ names, ...rest }: PlainPolicy, rules: PolicySpec["rules"] = []): CompiledPolicy {
+    return new CompiledPolicy({ ...rest, spec: { ...rest.spec, rules }, names: NameIndex.of(names) });
+  }
+
+  get firstRule(): number {
+    return this.#parts.firstRule;
+  }
+
   /** Every name rule that matches, most specific first. For people, not for packets. */
   matchingRules(name: string): number[] {
     return this.#parts.names.matchAll(name);
@@ -92,7 +134,8 @@ export class CompiledPolicy implements Policy {
   }
 
   portSet(ports: number): readonly KernelPortRange[] {
-    return this.#parts.portSets[ports] ?? [];
+    if (ports === this.ports && ports !== 0) return this.#parts.portRanges;
+    return this.#parts.portSets[ports === 0 ? 0 : ports - this.#parts.portSetBase] ?? [];
   }
 
   #inSet(ports: number, proto: number, port: number): boolean {

@@ -1,4 +1,4 @@
-/** The part of the command line that makes a policy. */
+/** What makes a policy: a part of the command line, or a file (policyFile.ts). */
 /** Raw strings, in the order of the command line. undefined or empty: the default that `parsePolicy` documents. */
 export interface PolicyFlags {
   readonly cidr: readonly string[];
@@ -19,4 +19,25 @@ export interface PolicyFlags {
   readonly dnsDeny?: string | undefined;
   /** inspect | deny; default inspect. */
   readonly quic?: string | undefined;
+}
+
+/** Where the values of a policy come from. */
+export interface Origin {
+  /** What a flag is called there: `--deny-cidr`, `deny-cidr`. */
+  word(flag: keyof PolicyFlags): string;
+  /** What an error begins with: nothing, or `policy.yaml:3:5: `. `index`: of the value; `flag` undefined: the whole. */
+  place(flag: keyof PolicyFlags | undefined, index: number): string;
+  /** A message that speaks of flags, as it is said there. */
+  wording(message: string): string;
+}
+
+export const commandLine: Origin = {
+  word: (flag) => `--${keyOf(flag)}`,
+  place: () => "",
+  wording: (message) => message,
+};
+
+/** `denyCidr` → `deny-cidr` */
+export function keyOf(flag: keyof PolicyFlags): string {
+  return flag.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }

@@ -4,7 +4,7 @@
  * suffixes, at its beginning for exact names. Two filters keep a lookup short: the lengths that patterns have, and
  * a Bloom filter that fits the processor's cache.
  *
- * All is in typed arrays, some 45 bytes a name, and nothing is allocated by a lookup. Tried instead: a Map for each kind (29 bytes a
+ * All is in typed arrays, some 45 bytes a name, which threads share, and nothing is allocated by a lookup. Tried instead: a Map for each kind (29 bytes a
  * name because it shares the spec's strings, but 2 to 3 times slower for `*.x.io`, as each ending is cut and hashed
  * anew) and reversed suffixes in sorted order (23 bytes, but 20 steps through memory that is not in the cache, and seconds to sort).
  *
@@ -18,42 +18,102 @@ export interface IndexedName {
   readonly rule: number;
 }
 
+/** What an index is made of. */
+export interface NameMemory {
+  readonly bytes: SharedArrayBuffer;
+  readonly slots: SharedArrayBuffer;
+  readonly bloom: SharedArrayBuffer;
+  readonly lengths: SharedArrayBuffer;
+}
+
 const EXACT = 1;
 const BELOW = 2;
 const APEX_AND_BELOW = 4;
 const SUFFIX = 8;
 const KINDS = { exact: EXACT, below: BELOW, apexAndBelow: APEX_AND_BELOW, suffix: SUFFIX } as const;
+const kinds = Object.keys(KINDS) as NamePattern["kind"][];
 const DOT = 0x2e;
+/** Bytes before each pattern's text. */
+const HEADER = 2;
 const MAX_LENGTH = 255;
 /** Bits of the Bloom filter for one name, two of which are set: 1 in 70 lookups of what isn't there goes on to the table. */
 const BLOOM_BITS = 16;
 
 export class NameIndex {
-  /** Each pattern's length and text, one behind the other. */
-  readonly #bytes: Buffer;
+  readonly memory: NameMemory;
+  /** Each pattern's length, kind and text, one behind the other. */
+  readonly #bytes: Uint8Array;
   /** Open addressing, at most half full: hash, offset in #bytes, rule; rule 0 is free. */
   readonly #slots: Uint32Array;
   readonly #mask: number;
   readonly #bloom: Uint32Array;
   /** #lengths[n]: which kinds have a pattern of n characters. */
-  readonly #lengths = new Uint8Array(MAX_LENGTH + 1);
+  readonly #lengths: Uint8Array;
   #longestEnding = 0;
+  /** Made when it is first asked for: of each rule, from `first` on, where its pattern is in #bytes, plus 1. */
+  #places: { readonly first: number; readonly at: Uint32Array } | undefined;
 
   /** Of two equal patterns the first one counts. */
-  constructor(names: readonly IndexedName[]) {
-    let total = 0;
-    for (const { pattern } of names) total += 1 + pattern.name.length;
-    this.#bytes = Buffer.alloc(total);
-    this.#mask = powerOfTwo(names.length * 2) - 1;
-    this.#slots = new Uint32Array((this.#mask + 1) * 3);
-    this.#bloom = new Uint32Array(powerOfTwo((names.length * BLOOM_BITS) / 32));
+  constructor(names: readonly IndexedName[] | NameMemory) {
+    this.memory = "bytes" in names ? names : emptyMemory(names);
+    this.#bytes = new Uint8Array(this.memory.bytes);
+    this.#slots = new Uint32Array(this.memory.slots);
+    this.#mask = this.#slots.length / 3 - 1;
+    this.#bloom = new Uint32Array(this.memory.bloom);
+    this.#lengths = new Uint8Array(this.memory.lengths);
+    if (!("bytes" in names)) this.#fill(names);
+    this.#lengths.forEach((kinds, length) => {
+      if (kinds & ~EXACT) this.#longestEnding = length;
+    });
+  }
+
+  /** The same index, in another thread. */
+  static of(memory: NameMemory): NameIndex {
+    return new NameIndex(memory);
+  }
+
+  #fill(names: readonly IndexedName[]): void {
+    const bytes = Buffer.from(this.memory.bytes);
     let at = 0;
     for (const { pattern, rule } of names) {
-      this.#bytes[at] = pattern.name.length;
-      this.#bytes.write(pattern.name, at + 1, "latin1");
+      bytes[at] = pattern.name.length;
+      bytes[at + 1] = KINDS[pattern.kind];
+      bytes.write(pattern.name, at + HEADER, "latin1");
       this.#insert(KINDS[pattern.kind], pattern.name, at, rule);
-      at += 1 + pattern.name.length;
+      at += HEADER + pattern.name.length;
     }
+  }
+
+  has({ kind, name }: NamePattern): boolean {
+    return this.#find(KINDS[kind], hashOf(name), name, 0) !== 0;
+  }
+
+  /** The pattern of a rule; undefined: it has none here. */
+  patternOf(rule: number): NamePattern | undefined {
+    this.#places ??= this.#findPlaces();
+    const at = (this.#places.at[rule - this.#places.first] ?? 0) - 1;
+    if (at < 0) return undefined;
+    const kind = kinds.find((one) => KINDS[one] === this.#bytes[at + 1]);
+    const name = Buffer.from(this.#bytes.subarray(at + HEADER, at + HEADER + (this.#bytes[at] as number)));
+    return kind && { kind, name: name.toString("latin1") };
+  }
+
+  #findPlaces(): { first: number; at: Uint32Array } {
+    const slots = this.#slots;
+    let first = 0xffffffff;
+    let last = 0;
+    for (let slot = 2; slot < slots.length; slot += 3) {
+      const rule = slots[slot] as number;
+      if (rule === 0) continue;
+      first = Math.min(first, rule);
+      last = Math.max(last, rule);
+    }
+    const at = new Uint32Array(Math.max(0, last - first + 1));
+    for (let slot = 2; slot < slots.length; slot += 3) {
+      const rule = slots[slot] as number;
+      if (rule !== 0) at[rule - first] = (slots[slot - 1] as number) + 1;
+    }
+    return { first, at };
   }
 
   /** Rule of the most specific pattern: exact, then the longest of `*.x` and `.x`, then the longest suffix. 0: none. */
@@ -124,13 +184,12 @@ export class NameIndex {
   #equals(offset: number, name: string, at: number): boolean {
     const length = name.length - at;
     if (this.#bytes[offset] !== length) return false;
-    for (let i = 0; i < length; i++) if (this.#bytes[offset + 1 + i] !== name.charCodeAt(at + i)) return false;
+    for (let i = 0; i < length; i++) if (this.#bytes[offset + HEADER + i] !== name.charCodeAt(at + i)) return false;
     return true;
   }
 
   #insert(kind: number, text: string, offset: number, rule: number): void {
-    let ending = SEED;
-    for (let at = text.length - 1; at >= 0; at--) ending = step(ending, text.charCodeAt(at));
+    const ending = hashOf(text);
     if (this.#find(kind, ending, text, 0) !== 0) return;
     const hash = finish(ending, kind);
     let slot = (hash & this.#mask) * 3;
@@ -141,12 +200,29 @@ export class NameIndex {
     const word = bloomWord(hash) & (this.#bloom.length - 1);
     this.#bloom[word] = (this.#bloom[word] as number) | bloomBits(hash);
     this.#lengths[text.length] = (this.#lengths[text.length] as number) | kind;
-    if (kind !== EXACT) this.#longestEnding = Math.max(this.#longestEnding, text.length);
   }
+}
+
+/** Room for these names. */
+function emptyMemory(names: readonly IndexedName[]): NameMemory {
+  let total = 0;
+  for (const { pattern } of names) total += HEADER + pattern.name.length;
+  return {
+    bytes: new SharedArrayBuffer(total),
+    slots: new SharedArrayBuffer(powerOfTwo(names.length * 2) * 3 * 4),
+    bloom: new SharedArrayBuffer(powerOfTwo((names.length * BLOOM_BITS) / 32) * 4),
+    lengths: new SharedArrayBuffer(MAX_LENGTH + 1),
+  };
 }
 
 // FNV-1a, 32 bits, with the finalizer of MurmurHash3: every bit of the running hash reaches every bit of the slot.
 const SEED = 0x811c9dc5 | 0;
+
+function hashOf(text: string): number {
+  let ending = SEED;
+  for (let at = text.length - 1; at >= 0; at--) ending = step(ending, text.charCodeAt(at));
+  return ending;
+}
 
 function step(hash: number, byte: number): number {
   return Math.imul(hash ^ byte, 0x01000193);

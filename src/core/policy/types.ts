@@ -62,6 +62,8 @@ export interface Rule {
 /** Contents of the maps, ready to be written; `port_sets` numbers are local to one policy set. */
 export interface KernelTables {
   readonly portSets: readonly (readonly KernelPortRange[])[];
+  /** portSets[i] has the number portSetBase + i; the empty set 0 has 0. */
+  readonly portSetBase: number;
   /** Of each policy in the order of compareCidrs, no prefix twice. */
   readonly cidrs: readonly KernelCidr[];
   readonly policies: readonly KernelPolicy[];
@@ -85,6 +87,8 @@ export interface KernelPolicy {
   readonly verify: Verify;
   readonly quic: QuicMode;
   readonly namePorts: number;
+  /** `Numbers.namesPortSet`, if there is one. */
+  readonly namesPortSet?: { readonly number: number; readonly ranges: readonly KernelPortRange[] };
 }
 
 export type AddressDecision =
@@ -114,4 +118,8 @@ export interface Policy {
   isNamePort(proto: number, port: number): boolean;
   isResolver(addr: Addr): boolean;
   ruleText(rule: number): string;
+  /** The pattern of a name rule; undefined: no name rule of this policy has that number. */
+  patternOf(rule: number): NamePattern | undefined;
+  /** A rule that allows every name that the pattern matches; undefined: there is none, though several together may. */
+  covers(pattern: NamePattern): NameDecision | undefined;
 }

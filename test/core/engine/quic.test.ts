@@ -347,7 +347,12 @@ describe("QUIC: an allowed flow", () => {
 
   it("another connection on the same ports is judged for itself, and ends the flow if it is denied (24)", () => {
     const play = opened();
-    assert.deepEqual(play.send(initial("a.y.io", { dcid: OTHER })), ["ALLOW allow-name a.y.io", "accept 2 mark=allow"]);
+    assert.deepEqual(play.send(initial("a.y.io", { dcid: OTHER })), [
+      "flow allow allow-name quic",
+      "ALLOW allow-name a.y.io",
+      "accept 2 mark=allow",
+    ]);
+    assert.equal(play.all.findLast((one) => one.type === "flowPut")?.rule, 0, "no rule speaks for both names");
     const third = { dcid: Buffer.from("third") };
     assert.deepEqual(play.send(initial("b.y.io", third)), denied("name-ip-mismatch", "b.y.io", 3));
     assert.deepEqual(play.send(initial("www.x.io")), ["drop 4", "count name-ip-mismatch"]);
@@ -356,7 +361,7 @@ describe("QUIC: an allowed flow", () => {
 
   it("another hello in pieces on the same ports is held until it is whole", () => {
     for (const [name, last] of [
-      ["a.y.io", "ALLOW allow-name a.y.io"],
+      ["a.y.io", "flow allow allow-name quic"],
       ["evil.io", "drop 2"],
     ] as const) {
       // prettier-ignore
@@ -409,7 +414,7 @@ describe("QUIC: an allowed flow", () => {
     const play = opened();
     for (let i = 0; i < 4; i++) {
       assert.equal(
-        play.send(initial("a.y.io", { dcid: Buffer.from([1, 2, 3, 4, 5, 6, 7, i]) }))[0],
+        play.send(initial("a.y.io", { dcid: Buffer.from([1, 2, 3, 4, 5, 6, 7, i]) })).at(-2),
         "ALLOW allow-name a.y.io",
       );
     }
@@ -445,7 +450,11 @@ describe("QUIC: what the kernel knows and the engine doesn't, and the other way 
     assert.deepEqual(play.send(handshake({ dcid: SERVER_CID })), ["accept 1 mark=allow"]);
     const ack = initialOf([frame.ack(0)], { dcid: SERVER_CID, keys: keysOf(1, DCID), pn: 2 });
     assert.deepEqual(play.send(ack), ["drop 2", "count quic"]);
-    assert.deepEqual(play.send(initial("a.y.io", { dcid: OTHER })), ["ALLOW allow-name a.y.io", "accept 3 mark=allow"]);
+    assert.deepEqual(play.send(initial("a.y.io", { dcid: OTHER })), [
+      "flow allow allow-name fast quic",
+      "ALLOW allow-name a.y.io",
+      "accept 3 mark=allow",
+    ]);
     assert.equal(play.send(initial("evil.io"))[0], "flow deny name-denied");
     play.finish();
   });

@@ -744,7 +744,7 @@ describe("restored names", () => {
       policy: 1,
       client: CLIENT_ID,
       address: addr(SITE),
-      chain: [],
+      chain: ["www.x.io"],
       expires: play.now + 1,
     } as const;
     assert.deepEqual(play.event({ ...base, name: "www.x.io" }), [`learn www.x.io ${SITE}`]);

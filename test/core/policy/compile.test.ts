@@ -297,7 +297,7 @@ describe("several policies", () => {
     assert.deepEqual(compilePolicies([]), {
       policies: [],
       rules: [],
-      tables: { portSets: [[]], cidrs: [], policies: [] },
+      tables: { portSets: [[]], portSetBase: 0, cidrs: [], policies: [] },
     });
   });
 });

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { parseDomain } from "../../../src/core/policy/namePattern.js";
 import { NameIndex } from "../../../src/core/policy/nameIndex.js";
 import type { NamePattern } from "../../../src/core/policy/types.js";
 import { policyOf, Random } from "./random.js";
@@ -194,4 +195,29 @@ test("an empty index", () => {
   assert.equal(index.match("x.io"), 0);
   assert.equal(index.match(""), 0);
   assert.deepEqual(index.matchAll("x.io"), []);
+});
+
+describe("the patterns behind the rules", () => {
+  const patterns = ["www.x.io", "*.x.io", ".x.io", "suffix:x.io", "y.io"].map((text) => {
+    const parsed = parseDomain(text);
+    assert.ok(parsed.ok);
+    return parsed.value;
+  });
+  const index = new NameIndex(patterns.map((pattern, i) => ({ pattern, rule: 1000 + i })));
+
+  test("each rule knows its own, also in the memory that another thread is given", () => {
+    for (const one of [index, NameIndex.of(index.memory)]) {
+      patterns.forEach((pattern, i) => assert.deepEqual(one.patternOf(1000 + i), pattern));
+      for (const rule of [0, 1, 999, 1005, 2 ** 32 - 1]) assert.equal(one.patternOf(rule), undefined, `${rule}`);
+      assert.equal(one.match("a.x.io"), 1001);
+    }
+    assert.equal(new NameIndex([]).patternOf(1), undefined);
+  });
+
+  test("has: this pattern, of this kind", () => {
+    for (const pattern of patterns) assert.ok(index.has(pattern));
+    assert.ok(!index.has({ kind: "below", name: "y.io" }));
+    assert.ok(!index.has({ kind: "exact", name: "x.io" }));
+    assert.ok(!index.has({ kind: "exact", name: "ww.x.io" }));
+  });
 });

@@ -24,7 +24,7 @@ function written(...texts: string[]): KernelCidr[] {
 }
 
 function built(cidrs: readonly KernelCidr[], policies = [1]): RangeTables {
-  return rangeTables({ portSets: [], cidrs, policies: policies.map(policyOf) });
+  return rangeTables({ portSets: [], portSetBase: 0, cidrs, policies: policies.map(policyOf) });
 }
 
 /** `find_cidr4` of bpf/lookup.h, line by line; throws where it would find the tables damaged. */

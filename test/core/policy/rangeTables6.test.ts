@@ -26,7 +26,7 @@ function written(texts: readonly string[]): KernelCidr[] {
 }
 
 function built(cidrs: readonly KernelCidr[], policies = [1]): RangeTables6 {
-  return rangeTables6({ portSets: [], cidrs, policies: policies.map(policyOf) });
+  return rangeTables6({ portSets: [], portSetBase: 0, cidrs, policies: policies.map(policyOf) });
 }
 
 /** Upper and lower half. */
