@@ -49,7 +49,8 @@ export class EngineLoop {
   constructor(verify: Verify = "both") {
     this.engine = new Engine({
       policies: [policyWith({ verify })],
-      limits: defaultLimits,
+      // The same connections come again and again, faster than they would be forgotten.
+      limits: { ...defaultLimits, quicSpentMs: 20_000 },
       lookupFlow: () => opened,
       lookupAsked: () => undefined,
       hashSeed: Buffer.from("engine loop"),

@@ -8,7 +8,7 @@
 import type { Engine } from "../core/engine/engine.js";
 import { Reason } from "../core/abi.generated.js";
 import type { DecisionCommand, LearnCommand } from "../core/engine/commands.js";
-import { mismatch } from "../core/engine/tcpWhy.js";
+import { mismatch } from "../core/engine/addressWhy.js";
 import type { PlainPolicy } from "../core/policy/compiledPolicy.js";
 import type { GovernedInterface } from "./clients.js";
 import { monotonicMs } from "./clock.js";

@@ -20,8 +20,18 @@ const SERVER_CID = Buffer.from("5e12e12c1dc1d5e1", "hex");
 const noHttp3 = existsSync("/usr/sbin/gtlsserver") ? false : "this distribution has no ngtcp2 (Ubuntu 22.04)";
 
 let port = 20_000;
+/** The id that begins the next connection. A server knows a connection by it, so none is used on two ports. */
+let id = DCID;
+
+/** A port for a flow whose Initials are made already. */
+function takePort(): number {
+  id = Buffer.from(id);
+  id.writeUInt32BE(port);
+  return port++;
+}
+
 const hello = (name: string, more = 0) => quicHello({ name, more });
-const initial = (name: string, options: LongOptions = {}) => flight(hello(name), options)[0]!;
+const initial = (name: string, options: LongOptions = {}) => flight(hello(name), { dcid: id, ...options })[0]!;
 
 /** The client learns the addresses of these names. */
 async function learn(s: Scene, ...names: string[]): Promise<void> {
@@ -30,7 +40,7 @@ async function learn(s: Scene, ...names: string[]): Promise<void> {
 
 /** Datagrams from one port, one after the other; what came back for each. */
 async function send(s: Scene, address: string, ...payloads: Uint8Array[]): Promise<Attempt["outcome"][]> {
-  const localPort = port++;
+  const localPort = takePort();
   const out: Attempt["outcome"][] = [];
   for (const [i, data] of payloads.entries()) {
     // A rejection leaves before the flow's entry is written; what the old entry lets pass meanwhile belongs to the connection that was allowed.
@@ -231,7 +241,7 @@ describe("what a client may try with QUIC", () => {
     await learn(s, one);
     for (const [, address] of families(shared)) {
       for (const version of [1, V2]) {
-        const parts = (name: string) => flight(hello(name, 1_500), { version }).reverse();
+        const parts = (name: string) => flight(hello(name, 1_500), { version, dcid: id }).reverse();
         assert.deepEqual(came(await send(s, address, ...parts(one))), [false, true]);
         assert.deepEqual(came(await denied(s, { reason: "name-denied", name: two }, address, ...parts(two))), [
           false,
@@ -249,7 +259,6 @@ describe("what a client may try with QUIC", () => {
   });
 
   it("the same connection with another name: under the first keys, as a second hello, over it", async () => {
-    const keys = keysOf(1, DCID);
     const first = hello(one);
     for (const [, address] of families(shared)) {
       for (const [offset, reason] of [
@@ -258,7 +267,7 @@ describe("what a client may try with QUIC", () => {
       ] as const) {
         // prettier-ignore
         const content = Buffer.concat([frame.crypto(offset, hello(two)), frame.padding(800)]);
-        const second = longPacket(content, { dcid: SERVER_CID, keys, pn: 1 });
+        const second = longPacket(content, { dcid: SERVER_CID, keys: keysOf(1, id), pn: 1 });
         assert.deepEqual(came(await denied(s, { reason }, address, initial(one), second, shortPacket())), [
           true,
           false,
@@ -270,11 +279,12 @@ describe("what a client may try with QUIC", () => {
 
   it("a decoy that dies on its way (low TTL) opens nothing for the Initial behind it", async () => {
     for (const [family, address] of families(shared)) {
-      for (const [dcid, reason] of [
-        [DCID, "rewritten"],
+      for (const [other, reason] of [
+        [undefined, "rewritten"],
         [OTHER, "name-denied"],
       ] as const) {
         // prettier-ignore
+        const dcid = other ?? id;
         const localPort = port;
         const decoy = {
           local: family === 4 ? s.client.v4 : s.client.v6,
@@ -290,6 +300,16 @@ describe("what a client may try with QUIC", () => {
           false,
         ]);
       }
+    }
+  });
+
+  it("the same connection id on another port: a server would fill the gap of a lost part with it", async () => {
+    for (const [, address] of families(shared)) {
+      const again = id;
+      const parts = flight(hello(one, 1_500), { dcid: again });
+      assert.deepEqual(came(await send(s, address, ...parts)), [false, true]);
+      assert.deepEqual(came(await send(s, address, initial(one, { dcid: again }))), [false]);
+      assert.deepEqual(came(await send(s, address, initial(one))), [true], "another one is judged there");
     }
   });
 
@@ -327,28 +347,29 @@ describe("what a client may try with QUIC", () => {
     ] as const) {
       // prettier-ignore
       for (const [family, address] of families(shared)) {
-        const datagram = { local: family === 4 ? s.client.v4 : s.client.v6, remote: address, sport: port++, port: 443, data: initial(name), fragment: 400 }; // prettier-ignore
+        const data = initial(name);
+        const datagram = { local: family === 4 ? s.client.v4 : s.client.v6, remote: address, sport: takePort(), port: 443, data, fragment: 400 }; // prettier-ignore
         await s.gateway.expect({ verdict, name, address, proto: "udp" }, () => s.agent.call("rawUdpFragments", datagram));
       }
     }
   });
 
   it("merged datagrams (UDP_SEGMENT): each is judged, whatever stands before it", async () => {
-    const ends = (address: string) => ({ address, port: 443, localPort: port++, size: 1200 });
+    const ends = (address: string) => ({ address, port: 443, localPort: takePort(), size: 1200 });
+    const alone = (address: string, datagrams: readonly Buffer[]) => sendMerged(s.client.ns, ends(address), Buffer.concat(datagrams)); // prettier-ignore
     const short = (count: number) => Array.from({ length: count }, () => shortPacket(1199));
     for (const [, address] of families(shared)) {
-      const parts = (name: string) => flight(hello(name, 2_600));
+      const parts = (name: string) => flight(hello(name, 2_600), { dcid: id });
       assert.equal(parts(one).length, 3);
-      assert.equal(await sendMerged(s.client.ns, ends(address), Buffer.concat(parts(one))), 3);
-      assert.equal(await sendMerged(s.client.ns, ends(address), Buffer.concat([...parts(one), ...short(4), shortPacket(50)])), 8); // prettier-ignore
+      assert.equal(await alone(address, parts(one)), 3);
+      assert.equal(await alone(address, [...parts(one), ...short(4), shortPacket(50)]), 8);
       const denied = { verdict: "deny", reason: "name-denied", name: two, address } as const;
-      const none = await s.gateway.expect(denied, () =>
-        sendMerged(s.client.ns, ends(address), Buffer.concat(parts(two))),
-      );
+      const none = await s.gateway.expect(denied, () => alone(address, parts(two)));
       assert.equal(none, 0);
       // On an allowed flow: alone they pass, with another Initial among them none does.
+      const first = initial(one);
       const flow = ends(address);
-      assert.equal(await sendMerged(s.client.ns, flow, initial(one)), 1);
+      assert.equal(await sendMerged(s.client.ns, flow, first), 1);
       assert.equal(await sendMerged(s.client.ns, flow, Buffer.concat(short(10))), 10);
       assert.equal(await sendMerged(s.client.ns, flow, Buffer.concat([...short(4), initial(two, { dcid: OTHER }), ...short(4)])), 0); // prettier-ignore
       assert.equal(await sendMerged(s.client.ns, flow, Buffer.concat(short(10))), 10, "the flow itself goes on");

@@ -133,7 +133,7 @@ export class Engine {
         return this.#tick(now, out);
       case "shutdown":
         this.#tcp.shutdown(out);
-        this.#quic.shutdown(out);
+        this.#quic.shutdown(now, out);
         this.#streams.shutdown(out);
         return;
     }

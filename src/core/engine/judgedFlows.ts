@@ -11,7 +11,7 @@ import type { CommandList } from "./commandList.js";
 import type { CachedFlow, TcpPacket } from "./flowState.js";
 import type { EngineLimits } from "./limits.js";
 import { putFlow, resetServer } from "./flowCommands.js";
-import { judgedFlags } from "./tcpWhy.js";
+import { judgedFlags } from "./flowFlags.js";
 import { MARK_ALLOW, type Voice } from "./voice.js";
 
 export class JudgedFlows {

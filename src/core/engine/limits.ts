@@ -28,8 +28,10 @@ export interface EngineLimits {
   readonly quicBytes: number;
   /** Datagrams of one flow held back; one more is dropped, and sent again by its client. In all: `held`, a count of their own. */
   readonly quicHeldPerFlow: number;
-  /** Connections of QUIC that were allowed and forgotten before their time: not judged anew for `judgedMs`; full: the oldest is, if it comes again. */
-  readonly quicSpent: number;
+  /** Connection ids of QUIC, of connections that are known and of those that were; full: the oldest of these goes if it is older than `judgedMs`, else no connection begins (overload). */
+  readonly quicConnections: number;
+  /** How long an id begins nothing after its connection was allowed and forgotten: longer than servers wait for the rest of a hello. */
+  readonly quicSpentMs: number;
   /** Names on the wire that came once under `verify sni`, a power of two; full: an older one goes, and counts as new when it comes again. */
   readonly seenNames: number;
   /** Milliseconds for which a name that came on the wire is remembered, and bound once it has come twice. */
@@ -70,7 +72,8 @@ export const defaultLimits: EngineLimits = {
   quicFlows: 16_384,
   quicBytes: 32 * 2 ** 20,
   quicHeldPerFlow: 16,
-  quicSpent: 131_072,
+  quicConnections: 131_072,
+  quicSpentMs: 600_000,
   seenNames: 16_384,
   seenMs: 600_000,
   queries: 65_536,

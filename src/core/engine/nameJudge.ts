@@ -4,7 +4,7 @@ import type { Writable } from "../writable.js";
 import type { CommandList } from "./commandList.js";
 import type { LearnedFor, LearnedNames } from "./learned.js";
 import type { EngineLimits } from "./limits.js";
-import { mismatch } from "./tcpWhy.js";
+import { mismatch } from "./addressWhy.js";
 import type { ClientPacket, Why } from "./voice.js";
 import { WireNames } from "./wireNames.js";
 

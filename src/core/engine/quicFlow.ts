@@ -9,7 +9,7 @@ import type { ConnectionKeys } from "./quicInitials.js";
 import type { ClientPacket, Why } from "./voice.js";
 
 /** Connections of one flow: one, another after a Retry (RFC 9000 17.2.5.2), and those that came before it on the same ports. */
-export const MAX_CONNECTIONS = 4;
+export const MAX_CONNECTIONS = 8;
 
 /** A datagram that waits until all hellos are complete of which it may carry a part. */
 interface HeldDatagram {
@@ -52,10 +52,15 @@ export class QuicFlow {
     return this.connections.find((one) => one.complete)?.allowedBy;
   }
 
-  /** Take a connection away, and with it what may carry a part of its hello. */
+  /** What may carry a part of its hello. */
+  takeWaiting(connection: QuicConnection): PacketId[] {
+    return this.#take((one) => one.waits.includes(connection));
+  }
+
+  /** Take a connection away, and with it what waits for it. */
   takeAway(connection: QuicConnection): PacketId[] {
     this.connections.splice(this.connections.indexOf(connection), 1);
-    return this.#take((one) => one.waits.includes(connection));
+    return this.takeWaiting(connection);
   }
 
   takeAll(): PacketId[] {
@@ -83,6 +88,8 @@ export class QuicConnection {
   readonly keys: ConnectionKeys;
   /** Milliseconds of CLOCK_MONOTONIC at its first Initial. */
   readonly begun: number;
+  /** And at its last one. */
+  lastSeen: number;
   readonly #stream: CryptoStream;
   /** What its hello was allowed by, the name with it. */
   #allowedBy: Why | undefined;
@@ -92,7 +99,7 @@ export class QuicConnection {
   constructor(flow: QuicFlow, keys: ConnectionKeys, now: number, limits: EngineLimits) {
     this.flow = flow;
     this.keys = keys;
-    this.begun = now;
+    this.begun = this.lastSeen = now;
     this.#stream = new CryptoStream({ maxBytes: limits.helloBytes, maxSegments: limits.helloSegments });
   }
 

@@ -20,7 +20,7 @@ import type { PolicyChange } from "./policyChange.js";
 import type { QuicConnection, QuicFlow } from "./quicFlow.js";
 import { openInitials, type InitialReading } from "./quicInitials.js";
 import { QuicTable, type QuicStats } from "./quicTable.js";
-import { refuseAddress, refusePort } from "./tcpWhy.js";
+import { refuseAddress, refusePort } from "./addressWhy.js";
 import { fillFlowKey, MARK_ALLOW, type ClientPacket, type Voice, type Why } from "./voice.js";
 
 /** Does a name in it decide? Where names are proved by the wire, on their ports, unless QUIC is denied as a whole. */
@@ -88,9 +88,8 @@ export class QuicFlows {
     const readings = openInitials(packet.bytes, datagram, known?.connections.map((one) => one.keys) ?? []);
     // A server that can't open it discards it, too; one that can has keys that nobody here knows.
     if (typeof readings === "string") return this.#refusePacket(packet, isNews, readings, now, out);
-    if (this.#table.isSpent(packet, known, readings, now)) {
-      return this.#voice.discard(packet.id, Reason.QUIC, packet.bytes.length, out);
-    }
+    const reason = this.#table.refuse(packet, known, readings, now);
+    if (reason !== undefined) return this.#voice.discard(packet.id, reason, packet.bytes.length, out);
     const flow = known ?? this.#table.begin(packet, isAllowed, now, out);
     if (flow.allowed !== isAllowed) {
       const why = this.#changed(flow, packet, isAllowed, now, out);
@@ -163,7 +162,7 @@ export class QuicFlows {
       const connection = flow.find(keys.dcid) ?? this.#table.connect(flow, keys, now, out);
       if (!connection) return this.#voice.discard(packet.id, Reason.OVERLOAD, packet.bytes.length, out);
       touched.add(connection);
-      const why = this.#table.add(connection, frames);
+      const why = this.#table.add(connection, frames, now);
       if (why) return this.#deny(flow, packet, why, now, out);
     }
     this.#table.makeRoom(flow, now, out);
@@ -241,9 +240,9 @@ export class QuicFlows {
       const why = { reason: Reason.HELLO_TIMEOUT };
       if (flow.allowed) {
         out.count(why.reason, 0);
-        this.#table.end(connection, now, out);
+        this.#table.giveUpHello(connection, now, out);
       } else {
-        this.#table.forget(flow, out);
+        this.#table.giveUp(flow, now, out);
         putFlow(flow.first, why, "deny", 0, 0, 0, out);
         this.#voice.denied(flow.first, why, now, out);
         this.#voice.reject(flow.first, out);
@@ -257,7 +256,7 @@ export class QuicFlows {
   }
 
   /** Give every held packet its verdict: drop. */
-  shutdown(out: CommandList): void {
-    this.#table.clear(out);
+  shutdown(now: number, out: CommandList): void {
+    this.#table.clear(now, out);
   }
 }

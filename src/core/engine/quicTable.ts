@@ -5,6 +5,7 @@ import type { CommandList } from "./commandList.js";
 import type { PacketId } from "./events.js";
 import type { EngineLimits } from "./limits.js";
 import { MAX_CONNECTIONS, QuicConnection, QuicFlow } from "./quicFlow.js";
+import { ConnectionIds } from "./quicIds.js";
 import type { ConnectionKeys, InitialReading } from "./quicInitials.js";
 import { flowId, MARK_ALLOW, type ClientPacket, type Voice, type Why } from "./voice.js";
 
@@ -21,11 +22,7 @@ export class QuicTable {
   readonly #flows: BoundedTable<string, QuicFlow>;
   /** Connections whose hello isn't complete, in the order of their deadlines. */
   readonly #incomplete: BoundedTable<QuicConnection, true>;
-  /**
-   * Connections (flow and connection id) that were allowed and forgotten before their time. A server may still wait for the rest of a hello that it got
-   * a part of; if another one could be judged now, it would read one made of both.
-   */
-  readonly #spent: BoundedTable<string, true>;
+  readonly #ids: ConnectionIds;
   #bytes = 0;
   #held = 0;
   #evicted = 0;
@@ -34,7 +31,7 @@ export class QuicTable {
     this.#limits = limits;
     this.#voice = voice;
     this.#flows = new BoundedTable({ max: limits.quicFlows, ttl: limits.judgedMs, full: "refuse" });
-    this.#spent = new BoundedTable({ max: limits.quicSpent, ttl: limits.judgedMs, full: "evict-oldest" });
+    this.#ids = new ConnectionIds(limits);
     this.#incomplete = new BoundedTable({
       max: limits.quicFlows * MAX_CONNECTIONS,
       ttl: limits.helloMs,
@@ -54,28 +51,33 @@ export class QuicTable {
     const flow = new QuicFlow(flowId(packet), packet, allowed);
     // Its time is over, and nobody has looked since.
     const before = this.#flows.get(flow.id, -Infinity);
-    if (before) this.forget(before, out);
+    if (before) this.forget(before, now, out);
     if (this.#flows.size >= this.#limits.quicFlows) this.#evict(oldestOf(this.#flows)![1], now, out);
     this.#flows.set(flow.id, flow, now);
     return flow;
   }
 
-  /** A connection begins. undefined: too many of this flow's wait for the rest of their hello. */
+  /** A connection begins. undefined: this flow has too many of which a server may wait for the rest of their hello. */
   connect(flow: QuicFlow, keys: ConnectionKeys, now: number, out: CommandList): QuicConnection | undefined {
     if (flow.connections.length >= MAX_CONNECTIONS) {
-      const oldest = flow.connections.find((one) => one.complete);
-      if (!oldest) return undefined;
-      // Nothing waits for it. What still comes of its Initials opens under no known key, or is of a connection that is spent.
-      this.end(oldest, now, out);
+      // Not one that a server may still wait for: an Initial that opens under its keys as well would no longer be noticed.
+      const old = flow.connections.find(
+        (one) => !this.#incomplete.has(one) && now - one.lastSeen >= this.#limits.judgedMs,
+      );
+      if (!old) return undefined;
+      this.#end(old, now, out);
     }
     const connection = new QuicConnection(flow, keys, now, this.#limits);
     flow.connections.push(connection);
-    this.#flows.touch(flow.id, now);
+    this.#ids.take(keys.dcid);
     return connection;
   }
 
   /** An Initial's frames. Something: why they can't be of a hello that is allowed. */
-  add(connection: QuicConnection, frames: Uint8Array): Why | undefined {
+  add(connection: QuicConnection, frames: Uint8Array, now: number): Why | undefined {
+    // Its server, too, waits from now on anew.
+    connection.lastSeen = now;
+    this.#flows.touch(connection.flow.id, now);
     const before = connection.bytes;
     const why = connection.add(frames);
     this.#bytes += connection.bytes - before;
@@ -105,39 +107,39 @@ export class QuicTable {
   }
 
   /** Nothing is known of it any more; what it held is dropped. */
-  forget(flow: QuicFlow, out: CommandList): void {
+  forget(flow: QuicFlow, now: number, out: CommandList): void {
     this.#drop(flow.takeAll(), out);
-    for (const connection of flow.connections) {
-      this.#bytes -= connection.bytes;
-      this.#incomplete.delete(connection);
-    }
+    for (const connection of flow.connections) this.#forgetConnection(connection, now);
     this.#flows.delete(flow.id);
   }
 
-  /** The same before its time: its connections are spent. */
+  /** The same before its time: if something of it was allowed, nothing begins on it for a while. */
   giveUp(flow: QuicFlow, now: number, out: CommandList): void {
-    for (const connection of flow.connections) this.#spend(connection, now);
-    this.forget(flow, out);
+    if (flow.connections.some((one) => one.allowedBy)) this.#ids.spendFlow(flow.id, now);
+    this.forget(flow, now, out);
   }
 
-  /** The same of one connection. */
-  end(connection: QuicConnection, now: number, out: CommandList): void {
-    this.#spend(connection, now);
-    this.#bytes -= connection.bytes;
+  /** The rest of its hello hasn't come in time, on a flow that goes on. One that was allowed (a second hello is wanted) stays known: its server waits on. */
+  giveUpHello(connection: QuicConnection, now: number, out: CommandList): void {
+    if (!connection.allowedBy) return this.#end(connection, now, out);
     this.#incomplete.delete(connection);
-    this.#drop(connection.flow.takeAway(connection), out);
+    this.#drop(connection.flow.takeWaiting(connection), out);
   }
 
-  /** Is one of these a connection that was forgotten before its time? `known`: the packet's flow. */
-  isSpent(
+  /** Why these readings of an Initial can't begin what they begin, an `enum l7_reason`. `known`: the packet's flow. */
+  refuse(
     packet: ClientPacket,
     known: QuicFlow | undefined,
     readings: readonly InitialReading[],
     now: number,
-  ): boolean {
-    if (this.#spent.size === 0) return false;
-    const id = flowId(packet);
-    return readings.some(({ keys }) => !known?.find(keys.dcid) && this.#spent.get(id + keys.dcid, now));
+  ): number | undefined {
+    if (!known && this.#ids.isSpentFlow(flowId(packet), now)) return Reason.QUIC;
+    for (const { keys } of readings) {
+      if (known?.find(keys.dcid)) continue;
+      if (this.#ids.isTaken(keys.dcid, now)) return Reason.QUIC;
+      if (!this.#ids.hasRoom(now)) return Reason.OVERLOAD;
+    }
+    return undefined;
   }
 
   /** The oldest flows go until the bytes of all hellos are within their bound; `flow` stays. */
@@ -162,17 +164,24 @@ export class QuicTable {
   /** Forget what was judged a while ago: the kernel knows that it is allowed. */
   expire(now: number, out: CommandList): void {
     for (let due = this.#flows.nextExpiry(); due !== undefined && due <= now; due = this.#flows.nextExpiry()) {
-      this.forget(oldestOf(this.#flows)![1], out);
+      this.forget(oldestOf(this.#flows)![1], now, out);
     }
-    this.#spent.expire(now);
+    this.#ids.expire(now);
   }
 
-  clear(out: CommandList): void {
-    for (const [, flow] of this.#flows.entries()) this.forget(flow, out);
+  clear(now: number, out: CommandList): void {
+    for (const [, flow] of this.#flows.entries()) this.forget(flow, now, out);
   }
 
-  #spend({ flow, keys, allowedBy }: QuicConnection, now: number): void {
-    if (allowedBy) this.#spent.set(flow.id + keys.dcid, true, now);
+  #end(connection: QuicConnection, now: number, out: CommandList): void {
+    this.#forgetConnection(connection, now);
+    this.#drop(connection.flow.takeAway(connection), out);
+  }
+
+  #forgetConnection(connection: QuicConnection, now: number): void {
+    this.#bytes -= connection.bytes;
+    this.#incomplete.delete(connection);
+    this.#ids.forget(connection.keys.dcid, connection.allowedBy !== undefined, now);
   }
 
   #evict(flow: QuicFlow, now: number, out: CommandList): void {

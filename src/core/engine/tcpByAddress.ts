@@ -7,7 +7,7 @@ import type { CommandList } from "./commandList.js";
 import type { CachedFlow, TcpPacket } from "./flowState.js";
 import type { LearnedEntry, LearnedNames } from "./learned.js";
 import { putFlow, resetServer } from "./flowCommands.js";
-import { byAddress, refuseAddress, refusePort } from "./tcpWhy.js";
+import { byAddress, refuseAddress, refusePort } from "./addressWhy.js";
 import { MARK_ALLOW, MARK_PENDING, type Voice, type Why } from "./voice.js";
 
 export class TcpByAddress {

@@ -19,7 +19,8 @@ import { PendingFlows, type PendingFlow } from "./pendingFlows.js";
 import type { PolicyChange } from "./policyChange.js";
 import { TcpByAddress } from "./tcpByAddress.js";
 import { putFlow, resetServer } from "./flowCommands.js";
-import { byAddress, judgedFlags, refusePort, releasedFlags } from "./tcpWhy.js";
+import { byAddress, refusePort } from "./addressWhy.js";
+import { judgedFlags, releasedFlags } from "./flowFlags.js";
 import { fillFlowKey, IPPROTO_TCP, MARK_ALLOW, MARK_PENDING, type Voice, type Why } from "./voice.js";
 
 /** Sizes and losses of the tables of flows. */

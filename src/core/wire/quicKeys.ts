@@ -1,7 +1,7 @@
 /**
  * Keys of Initial packets (RFC 9001 5.2, RFC 9369 3.3): anybody who sees the client's first packet can derive them, which is what lets its hello be read.
  */
-import { HmacSha256 } from "./hmacSha256.js";
+import { createHmac } from "node:crypto";
 import type { QuicVersion } from "./quicVersions.js";
 
 export interface InitialKeys {
@@ -20,22 +20,18 @@ export type QuicSide = "client" | "server";
  * packets carry another one and keep the keys. `side`: who sends what the keys protect.
  */
 export function initialKeys(version: QuicVersion, dcid: Uint8Array, side: QuicSide = "client"): InitialKeys {
-  const { salted, key, iv, hp } = SCHEDULES.get(version) ?? addSchedule(version);
   // HKDF-Extract is one HMAC, and so is HKDF-Expand of up to 32 bytes (RFC 5869 2.2 and 2.3).
-  salted.code(dcid, SECRET);
-  HMAC.setKey(SECRET);
-  HMAC.code(SIDES[side], SECRET);
-  HMAC.setKey(SECRET);
-  return { key: expand(key, 16), iv: expand(iv, 12), hp: expand(hp, 16) };
+  const secret = hmac(hmac(version.salt, dcid), SIDES[side]);
+  const { key, iv, hp } = LABELS.get(version) ?? addLabels(version);
+  return { key: expand(secret, key, 16), iv: expand(secret, iv, 12), hp: expand(secret, hp, 16) };
 }
 
-/** Filled and read within one call. */
-const HMAC = new HmacSha256();
-const SECRET = new Uint8Array(32);
+function hmac(key: Uint8Array, message: Uint8Array): Buffer {
+  return createHmac("sha256", key).update(message).digest();
+}
 
-function expand(info: Uint8Array, length: number): Uint8Array {
-  HMAC.code(info, SECRET);
-  return SECRET.slice(0, length);
+function expand(secret: Uint8Array, info: Uint8Array, length: number): Uint8Array {
+  return hmac(secret, info).subarray(0, length);
 }
 
 /** HkdfLabel (RFC 8446 7.1) with an empty context, and the counter of HKDF-Expand's only block behind it. */
@@ -49,27 +45,23 @@ const SIDES: Readonly<Record<QuicSide, Uint8Array>> = {
   server: hkdfInfo("server in", 32),
 };
 
-interface Schedule {
-  /** Its key is the version's salt. */
-  readonly salted: HmacSha256;
+/** Infos of HKDF-Expand. */
+interface Labels {
   readonly key: Uint8Array;
   readonly iv: Uint8Array;
   readonly hp: Uint8Array;
 }
 
 /** One entry for each of the two versions. */
-const SCHEDULES = new Map<QuicVersion, Schedule>();
+const LABELS = new Map<QuicVersion, Labels>();
 
-function addSchedule(version: QuicVersion): Schedule {
-  const { salt, label } = version;
-  const salted = new HmacSha256();
-  salted.setKey(salt);
-  const schedule = {
-    salted,
+function addLabels(version: QuicVersion): Labels {
+  const { label } = version;
+  const labels = {
     key: hkdfInfo(`${label}key`, 16),
     iv: hkdfInfo(`${label}iv`, 12),
     hp: hkdfInfo(`${label}hp`, 16),
   };
-  SCHEDULES.set(version, schedule);
-  return schedule;
+  LABELS.set(version, labels);
+  return labels;
 }

@@ -57,6 +57,8 @@ function initialOf(frames: readonly Uint8Array[], options: LongOptions = {}): Bu
 }
 const handshake = (options: LongOptions = {}) => longPacket(Buffer.alloc(40, 2), { type: "handshake", ...options });
 const zeroRtt = (options: LongOptions = {}) => longPacket(Buffer.alloc(1000, 2), { type: "0-rtt", ...options });
+/** A server knows a connection by its id, so none is used on two ports. */
+const idOf = (i: number) => Buffer.from([1, 2, 3, 4, 5, 6, 7, i]);
 const SERVER_CID = Buffer.from("5e12e12c1dc1d5e1", "hex");
 const OTHER = Buffer.from("0011223344556677", "hex");
 
@@ -103,8 +105,8 @@ describe("QUIC: the first flight", () => {
   it("verify sni: the name alone decides, at any address; seen twice it is bound", () => {
     const play = new Quic({ verify: "sni" }, {}, { src: CLIENT, dst: "198.51.100.99" });
     assert.deepEqual(play.send(initial("www.x.io")), ALLOWED);
-    assert.equal(play.send(initial("www.x.io"), {}, 40_001)[0], "learn www.x.io 198.51.100.99");
-    assert.deepEqual(play.send(initial("evil.io"), {}, 40_002), denied("name-denied", "evil.io", 3));
+    assert.equal(play.send(initial("www.x.io", { dcid: OTHER }), {}, 40_001)[0], "learn www.x.io 198.51.100.99");
+    assert.deepEqual(play.send(initial("evil.io", { dcid: idOf(0) }), {}, 40_002), denied("name-denied", "evil.io", 3));
     play.finish();
   });
 
@@ -402,6 +404,20 @@ describe("QUIC: an allowed flow", () => {
     play.finish();
   });
 
+  it("a second hello that never ends: what it held is dropped, but its connection stays known, for the server waits on", () => {
+    const play = opened();
+    const first = hello("www.x.io");
+    const of = (offset: number, bytes: Buffer, pn: number) => initialOf([frame.crypto(offset, bytes)], { dcid: SERVER_CID, keys: keysOf(1, DCID), pn }); // prettier-ignore
+    assert.deepEqual(play.send(of(first.length, first.subarray(0, 9), 1)), []);
+    assert.deepEqual(play.wait(10_000), ["count hello-timeout", "drop 2"]);
+    assert.equal(play.send(initial("a.y.io", { dcid: OTHER })).at(-2), "ALLOW allow-name a.y.io", "the flow goes on");
+    assert.deepEqual(play.send(of(first.length + 9, first.subarray(9, 20), 2)), []);
+    assert.deepEqual(play.wait(10_000), ["count hello-timeout", "drop 4"]);
+    assert.equal(play.send(of(first.length + 20, first.subarray(20), 3)).at(-1), "accept 5 mark=allow");
+    assert.deepEqual(play.send(of(0, hello("evil.io"), 4)), denied("rewritten", "", 6));
+    play.finish();
+  });
+
   it("an Initial under keys that nobody knows is dropped, and decides nothing", () => {
     const play = opened();
     const unknown = initialOf([frame.crypto(0, hello("evil.io"))], { dcid: SERVER_CID, keys: keysOf(1, OTHER), pn: 1 });
@@ -410,28 +426,69 @@ describe("QUIC: an allowed flow", () => {
     play.finish();
   });
 
-  it("at most four connections are known: the oldest one's Initials are no longer", () => {
+  it("at most eight connections: another one begins when a minute has passed since the last Initial of one, which is forgotten then", () => {
     const play = opened();
-    for (let i = 0; i < 4; i++) {
-      assert.equal(
-        play.send(initial("a.y.io", { dcid: Buffer.from([1, 2, 3, 4, 5, 6, 7, i]) })).at(-2),
-        "ALLOW allow-name a.y.io",
-      );
-    }
-    const ack = initialOf([frame.ack(0)], { dcid: SERVER_CID, keys: keysOf(1, DCID), pn: 2 });
-    assert.deepEqual(play.send(ack), ["drop 6", "count quic"]);
+    const ack = (id: Uint8Array, pn: number) =>
+      initialOf([frame.ack(0)], { dcid: SERVER_CID, keys: keysOf(1, id), pn });
+    for (let i = 0; i < 7; i++) assert.equal(play.send(initial("a.y.io", { dcid: idOf(i) })).at(-2), "ALLOW allow-name a.y.io"); // prettier-ignore
+    assert.deepEqual(play.send(initial("a.y.io", { dcid: idOf(7) })), ["drop 9", "count overload"]);
+    play.now += 30_000;
+    assert.deepEqual(play.send(ack(DCID, 2)), ["accept 10 mark=allow"], "its keys are known");
+    play.now += 29_999;
+    play.learn("a.y.io", SITE);
+    assert.deepEqual(play.send(initial("a.y.io", { dcid: idOf(7) })), ["drop 11", "count overload"]);
+    play.now += 1;
+    assert.equal(play.send(initial("a.y.io", { dcid: idOf(7) })).at(-2), "ALLOW allow-name a.y.io");
+    assert.deepEqual(play.send(ack(DCID, 3)), ["accept 13 mark=allow"], "the one that spoke last is known on");
+    assert.deepEqual(play.send(ack(idOf(0), 2)), ["drop 14", "count quic"]);
     play.finish();
   });
 
-  it("four that wait for the rest of their hellos are enough", () => {
+  it("eight that wait for the rest of their hellos are enough", () => {
     const play = new Quic();
-    for (let i = 0; i < 5; i++) {
-      const dcid = Buffer.from([1, 2, 3, 4, 5, 6, 7, i]);
+    for (let i = 0; i < 9; i++) {
       assert.deepEqual(
-        play.send(flight(hello("a.y.io", 1_500), { dcid })[0]!),
-        i < 4 ? [] : ["drop 5", "count overload"],
+        play.send(flight(hello("a.y.io", 1_500), { dcid: idOf(i) })[0]!),
+        i < 8 ? [] : ["drop 9", "count overload"],
       );
     }
+    play.finish();
+  });
+
+  it("its id on another port begins nothing: the server may have a part of its hello, and goes by the id alone", () => {
+    for (const before of [initial("www.x.io"), flight(hello("www.x.io", 1_500))[0]!]) {
+      const play = new Quic();
+      play.send(before);
+      for (const name of NAMES) {
+        const lines = play.send(initial(name), {}, 40_001);
+        assert.deepEqual(lines.map((line) => line.replace(/ \d+$/, "")), ["drop", "count quic"]); // prettier-ignore
+      }
+      assert.equal(play.send(initial("a.y.io", { dcid: OTHER }), {}, 40_001)[0], "flow allow allow-name quic");
+      play.finish();
+    }
+  });
+
+  it("Initials that keep the server waiting keep the hello in memory, too", () => {
+    const play = opened();
+    for (let i = 0; i < 5; i++) {
+      play.wait(40_000);
+      assert.equal(play.send(initialOf([frame.ping()], { pn: i + 1 }))[0], `accept ${i + 2} mark=allow`);
+    }
+    assert.equal(play.send(initial("a.y.io", { pn: 9 }))[0], "flow deny rewritten");
+    play.finish();
+  });
+
+  it("forgotten after a minute, it isn't judged anew for ten more", () => {
+    const play = opened();
+    play.wait(60_000);
+    assert.equal(play.engine.stats().quicFlows, 0);
+    play.learn("a.y.io", SITE);
+    assert.deepEqual(play.send(initial("a.y.io")), ["drop 2", "count quic"]);
+    assert.deepEqual(play.send(initial("a.y.io"), {}, 40_001), ["drop 3", "count quic"]);
+    assert.equal(play.send(initial("a.y.io", { dcid: OTHER })).at(-2), "ALLOW allow-name a.y.io");
+    play.wait(600_000);
+    play.learn("a.y.io", SITE);
+    assert.equal(play.send(initial("a.y.io")).at(-2), "ALLOW allow-name a.y.io");
     play.finish();
   });
 });
@@ -514,8 +571,9 @@ describe("QUIC: bounds", () => {
 
   it("full: the oldest flow goes with what it held, and begins anew", () => {
     const play = new Quic({}, { quicFlows: 2 });
-    const parts = flight(hello("www.x.io", 1_500)) as [Buffer, Buffer];
-    for (let i = 0; i < 3; i++) play.send(parts[0], {}, 40_000 + i);
+    const part = (i: number) => flight(hello("www.x.io", 1_500), { dcid: idOf(i) }) as [Buffer, Buffer];
+    const parts = part(0);
+    for (let i = 0; i < 3; i++) play.send(part(i)[0], {}, 40_000 + i);
     assert.deepEqual(
       play.all.filter((one) => one.type === "verdict").map((one) => one.id),
       [1],
@@ -531,11 +589,7 @@ describe("QUIC: bounds", () => {
     const known = initial("www.x.io");
     const again = initial("a.y.io");
     const elsewhere = (play: Quic) => play.send(initial("www.x.io", { dcid: OTHER }), {}, 40_001);
-    for (const forget of [
-      elsewhere,
-      (play: Quic) => play.send(initial("evil.io", { dcid: OTHER })),
-      (play: Quic) => [1, 2, 3, 4].forEach((i) => play.send(initial("a.y.io", { dcid: Buffer.from([1, 2, 3, i]) }))),
-    ]) {
+    for (const forget of [elsewhere, (play: Quic) => play.send(initial("evil.io", { dcid: OTHER }))]) {
       const play = new Quic({}, { quicFlows: 1 });
       play.send(known);
       forget(play);
@@ -546,9 +600,14 @@ describe("QUIC: bounds", () => {
           ["drop", "count quic"],
         );
       }
+      const other = initial("www.x.io", { dcid: SERVER_CID });
+      assert.equal(play.send(other).at(-1), "count quic", "nor does another begin: under the forgotten keys it may say something else"); // prettier-ignore
       play.wait(60_000);
       play.learn("www.x.io", SITE);
-      assert.equal(play.send(known)[0], "flow allow allow-name quic");
+      assert.equal(play.send(other)[0], "flow allow allow-name quic");
+      play.wait(600_000);
+      play.learn("www.x.io", SITE);
+      assert.equal(play.send(known).at(-2), "ALLOW allow-name www.x.io");
       play.finish();
     }
     const pending = new Quic({}, { quicFlows: 1 });
@@ -560,11 +619,30 @@ describe("QUIC: bounds", () => {
 
   it("the bytes of all hellos together", () => {
     const play = new Quic({}, { quicBytes: 4_000 });
-    for (let i = 0; i < 5; i++) play.send(flight(hello("www.x.io", 1_500))[0]!, {}, 40_000 + i);
+    for (let i = 0; i < 5; i++) play.send(flight(hello("www.x.io", 1_500), { dcid: idOf(i) })[0]!, {}, 40_000 + i);
     assert.equal(play.engine.stats().quicFlows, 3);
     assert.equal(play.engine.stats().quicEvicted, 2);
     play.finish();
     assert.equal(play.engine.stats().quicHeld, 0);
+  });
+
+  it("connection ids: none begins until the oldest that is forgotten is a minute old", () => {
+    const play = new Quic({}, { quicConnections: 2 });
+    const open = (i: number) => {
+      play.learn("www.x.io", SITE);
+      return play.send(initial("www.x.io", { dcid: idOf(i) }), {}, 40_000 + i)[0]!.replace(/ \d+$/, "");
+    };
+    assert.deepEqual([0, 1, 2].map(open), ["flow allow allow-name quic", "flow allow allow-name quic", "drop"]);
+    assert.equal(play.all.at(-1)!.type, "count");
+    play.wait(60_000);
+    assert.equal(open(2), "drop", "they are forgotten now");
+    play.wait(59_999);
+    assert.equal(open(2), "drop");
+    play.wait(1);
+    assert.equal(open(2), "flow allow allow-name quic");
+    assert.equal(open(1), "drop");
+    assert.equal(play.engine.stats().quicFlows, 1);
+    play.finish();
   });
 
   it("datagrams held, of one flow and of all: one more is dropped, what it said counts", () => {

@@ -8,7 +8,8 @@ import { MARK_ALLOW } from "../../../src/core/engine/voice.js";
 import { parseHelloMessage } from "../../../src/core/wire/tls.js";
 import { udp } from "../../packets.js";
 import { frame, keysOf, longPacket, quicHello, shortPacket, V1, V2 } from "../../quic.js";
-import { mutate, Random } from "../wire/bytes.js";
+import { hex, mutate, Random, u16be } from "../wire/bytes.js";
+import { alpn, ext, sni, versions } from "../wire/hello.js";
 import { addr, CLIENT, CLIENT_ID, Playbook, SITE } from "./playbook.js";
 
 const limits = { quicFlows: 2, quicBytes: 20_000, quicHeldPerFlow: 4, held: 6, helloSegments: 8 };
@@ -17,6 +18,19 @@ const names = ["www.x.io", "www.x.io", "a.y.io", "evil.io", "b.y.io"];
 const ids = ["0011223344556677", "8394c8f03e515708", "deadbeef00c0ffee"].map((hex) => Buffer.from(hex, "hex"));
 /** The connection id that the server gives itself in answer to one. */
 const serverId = (id: Buffer) => Buffer.from(id).reverse();
+
+/**
+ * Two hellos that say an allowed name, and of which the beginning of the first with the end of the second, cut within 300 bytes, says another one: an extension that nobody
+ * knows is longer in the second.
+ */
+const halves = (() => {
+  const [good, evil] = [sni("www.x.io"), sni("evil.io")];
+  const before = [versions(0x0304), alpn("h3"), ext(57, hex("0408ffffffffffffffff05048000ffff"))];
+  const short = [ext(0x7a7a, Buffer.alloc(300)), good, ext(0x8a8a, Buffer.alloc(evil.length))];
+  const inside = [Buffer.alloc(300), evil, u16be(0x8a8a), u16be(good.length)];
+  const long = [ext(0x7a7a, Buffer.concat(inside)), good];
+  return [short, long].map((behind) => quicHello({ extensions: Buffer.concat([...before, ...behind]) }));
+})();
 
 interface Initial {
   readonly dcid: string;
@@ -141,7 +155,8 @@ class Fuzzer {
     this.#sent.push(mutated ? [] : initials);
     const packet = udp(
       { src: CLIENT, dst: SITE },
-      { sport: 40_000, dport: 443 },
+      // A server goes by the id alone.
+      { sport: this.pick([40_000, 40_000, 40_001]), dport: 443 },
       mutated ? Buffer.from(mutate(bytes, random)) : bytes,
     );
     this.play.packet(packet, { merged, checksumPending: true });
@@ -151,7 +166,8 @@ class Fuzzer {
     const { random } = this;
     const owner = this.pick([dcid, dcid, serverId(dcid), this.pick(ids)]);
     const version = this.pick([V1, V1, V1, V2]);
-    const first = quicHello({ name: this.pick(names), more: this.pick([0, 0, 900]) });
+    const plain = quicHello({ name: this.pick(names), more: this.pick([0, 0, 900]) });
+    const first = this.pick([plain, ...halves]);
     const stream = random.below(5) === 0 ? Buffer.concat([first, quicHello({ name: this.pick(names) })]) : first;
     const frames = Array.from({ length: this.pick([1, 1, 2, 3]) }, () => {
       const [from, to] = this.pick([[0, stream.length], [0, random.below(stream.length)], [random.below(stream.length), stream.length]] as const); // prettier-ignore

@@ -1,17 +1,7 @@
-/** What speaks against a TCP flow, or for it, in words for the log and flags for the kernel. */
-import { FLOW_BY_HELLO, FLOW_CLIMBED, FLOW_FAST, FLOW_OPENED, FLOW_RELEASED, Reason } from "../abi.generated.js";
+/** What speaks against a flow, or for it, by what is learned of its address. */
+import { Reason } from "../abi.generated.js";
 import type { LearnedEntry, LearnedFor } from "./learned.js";
 import type { ClientPacket, Why } from "./voice.js";
-
-/** Flags of a flow that this engine allowed by its first bytes. */
-export function judgedFlags(fast: boolean): number {
-  return FLOW_BY_HELLO | FLOW_CLIMBED | (fast ? FLOW_FAST : 0);
-}
-
-/** Flags of a flow of whose first bytes a part went on undecided. */
-export function releasedFlags(fast: boolean): number {
-  return FLOW_OPENED | FLOW_CLIMBED | FLOW_RELEASED | (fast ? FLOW_FAST : 0);
-}
 
 /** undefined: the address is learned, and its time is not over. */
 export function refuseAddress(learned: LearnedEntry | undefined, now: number): Why | undefined {
