@@ -1,12 +1,14 @@
 /** The commands of the README's "Use it", as they stand there, with the lab's names of the interfaces. */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { originalProgram, program } from "../lab/gateway.js";
 import { buildLab, type Lab } from "../lab/lab.js";
 import type { Namespace } from "../lab/namespace.js";
-import { until, type Daemon } from "../lab/process.js";
+import { until, type Daemon, type Output } from "../lab/process.js";
 
 const readme = readFileSync(fileURLToPath(new URL("../../README.md", import.meta.url)), "utf8");
 const useIt = readme.slice(readme.indexOf("## Use it"), readme.indexOf("## Three degrees"));
@@ -23,10 +25,10 @@ function commands(begin: string): string[][] {
 /** As `su` without a dash leaves it on Debian: iptables and tc are not in it. */
 const plainPath = ["env", "PATH=/usr/local/bin:/usr/bin:/bin"];
 
-async function ready(ns: Namespace, argv: readonly string[]): Promise<Daemon> {
+async function ready(ns: Namespace, argv: readonly string[], folder = process.cwd()): Promise<Daemon> {
   // /run and bpffs of its own: these commands use the instance "default", which this machine may have, too.
-  const alone = 'mount -t tmpfs tmpfs /run && mount -t bpf bpf /sys/fs/bpf && exec "$@"';
-  const daemon = ns.startBare(["unshare", "--mount", "sh", "-ec", alone, "sh", ...plainPath, ...argv]);
+  const alone = 'mount -t tmpfs tmpfs /run && mount -t bpf bpf /sys/fs/bpf && cd "$0" && exec "$@"';
+  const daemon = ns.startBare(["unshare", "--mount", "sh", "-ec", alone, folder, ...plainPath, ...argv]);
   await until(
     () => `ready: ${daemon.stdout}${daemon.stderr}`,
     () => /\]: ready$/m.test(daemon.stdout) || (daemon.ended && "ended"),
@@ -36,6 +38,14 @@ async function ready(ns: Namespace, argv: readonly string[]): Promise<Daemon> {
   return daemon;
 }
 
+/** A command of the program in the mount namespace of the gateway. */
+function beside(ns: Namespace, { pid }: Daemon, words: readonly string[], folder = process.cwd()): Promise<Output> {
+  return ns.runBare(["nsenter", `--mount=/proc/${pid}/ns/mnt`, `--wd=${folder}`, ...plainPath, ...program(), ...words]);
+}
+
+/** The lab's names for the README's interfaces. */
+const interfaces: Readonly<Record<string, string>> = { eth0: "wan0", eth1: "lan0" };
+
 describe("README: on a router", () => {
   let lab: Lab;
   let daemon: Daemon;
@@ -43,21 +53,11 @@ describe("README: on a router", () => {
     lab = await buildLab({ masquerade: false });
     const [run] = commands("node dist/cli/main.js ");
     assert.ok(run);
-    const names: Readonly<Record<string, string>> = { eth0: "wan0", eth1: "lan0" };
-    daemon = await ready(lab.router, [...program(), ...run.map((word) => names[word] ?? word)]);
+    daemon = await ready(lab.router, [...program(), ...run.map((word) => interfaces[word] ?? word)]);
   });
   after(() => lab.close());
 
-  /** In the mount namespace of the gateway. */
-  const l7egg = (words: readonly string[]) =>
-    lab.router.runBare([
-      "nsenter",
-      `--mount=/proc/${daemon.pid}/ns/mnt`,
-      `--wd=${process.cwd()}`,
-      ...plainPath,
-      ...program(),
-      ...words,
-    ]);
+  const l7egg = (words: readonly string[]) => beside(lab.router, daemon, words);
 
   it("the gateway starts, with its rules and with NAT", async () => {
     assert.match(daemon.stdout, /governed: what comes in by lan0 and would leave by wan0; 4 rules, verify both/);
@@ -66,7 +66,7 @@ describe("README: on a router", () => {
   });
 
   it("status, explain and doctor answer; clean refuses while it runs", async () => {
-    const [status, explain, doctor, clean] = commands("l7egg ");
+    const [, , status, explain, doctor, clean] = commands("l7egg ");
     assert.ok(status && explain && doctor && clean);
     const shown = await l7egg(status);
     assert.equal(shown.code, 0, shown.stderr);
@@ -78,6 +78,35 @@ describe("README: on a router", () => {
     const refused = await l7egg(clean);
     assert.equal(refused.code, 2);
     assert.match(refused.stderr, /is running \(pid \d+\)/);
+    assert.equal((await daemon.stop(8_000)).code, 0, daemon.stderr);
+  });
+});
+
+describe("README: with a policy file", () => {
+  let lab: Lab;
+  const folder = mkdtempSync(join(tmpdir(), "l7egg-readme-"));
+  before(async () => {
+    copyFileSync(
+      fileURLToPath(new URL("../../docs/policy.example.yaml", import.meta.url)),
+      join(folder, "policy.yaml"),
+    );
+    lab = await buildLab({ masquerade: false });
+  });
+  after(() => {
+    lab.close();
+    rmSync(folder, { recursive: true });
+  });
+
+  it("check, run and reload, as they stand there", async () => {
+    const [check, reload] = commands("l7egg ");
+    const [, run] = commands("node dist/cli/main.js ");
+    assert.ok(check && reload && run);
+    const daemon = await ready(lab.router, [...program(), ...run.map((word) => interfaces[word] ?? word)], folder);
+    const good = await beside(lab.router, daemon, check, folder);
+    assert.equal(good.code, 0, good.stderr);
+    const done = await beside(lab.router, daemon, reload, folder);
+    assert.equal(done.code, 0, done.stderr);
+    assert.match(done.stdout, /policy\.yaml is in force, the same as before/);
     assert.equal((await daemon.stop(8_000)).code, 0, daemon.stderr);
   });
 });
