@@ -152,7 +152,7 @@ int classify(struct __sk_buff *skb)
 decided:
 	count(d.reason, p.wire_len);
 	if (d.verdict == L7_VERDICT_DENY) {
-		/* The reason says why; each is explained where decide.h and parse.h give it. */
+		/* The reason says why; each is explained where decide.h, flow.h and parse.h give it. */
 		emit(skb, &p, &d, cfg->events_per_second);
 		return DROP;
 	}

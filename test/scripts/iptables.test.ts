@@ -55,6 +55,19 @@ before(() => {
 process.on("exit", cleanUp);
 after(cleanUp);
 
+/** The folder of an instance's pins under `pins`; `pin` puts a program there by that name. All of it is gone afterwards. */
+function withPins(instance: string, test: (pins: string, pin: (name: string) => void) => void): void {
+  const pins = `/sys/fs/bpf/${id}`;
+  mkdirSync(`${pins}/${instance}`, { recursive: true });
+  const object = native.loadObject({ path: compileOutput() });
+  try {
+    test(pins, (name) => object.program("output").pin(`${pins}/${instance}/${name}`));
+  } finally {
+    object.close();
+    rmSync(pins, { recursive: true, force: true });
+  }
+}
+
 for (const kind of ["nft", "legacy"] as const) {
   describe(`iptables-${kind}`, () => {
     const ipt = { IPTABLES: `iptables-${kind}` };
@@ -113,11 +126,8 @@ for (const kind of ["nft", "legacy"] as const) {
     });
 
     test("where QUIC's names decide, no conntrack entry makes a packet a reply", () => {
-      const pins = `/sys/fs/bpf/${id}`;
-      mkdirSync(`${pins}/a`, { recursive: true });
-      const object = native.loadObject({ path: compileOutput() });
-      try {
-        object.program("output").pin(`${pins}/a/output`);
+      withPins("a", (pins, pin) => {
+        pin("output");
         const options = ["--lan", "lan0", "--own", "--eface", "wan0", "--name", "a", "--pin-dir", pins];
         for (const bad of ["", "x", "443,", "1:2:3"])
           assert.equal(setup("up", ...options, "--quic-ports", bad).code, 2);
@@ -139,22 +149,16 @@ for (const kind of ["nft", "legacy"] as const) {
         up(...options);
         assert.deepEqual(saved(), without);
         assertOk(setup("down", "--name", "a"));
-      } finally {
-        object.close();
-        rmSync(pins, { recursive: true, force: true });
-      }
+      });
     });
 
     test("flows that skip netfilter: conntrack guesses nothing about them", () => {
-      const pins = `/sys/fs/bpf/${id}`;
-      mkdirSync(`${pins}/a`, { recursive: true });
-      const object = native.loadObject({ path: compileOutput() });
-      try {
+      withPins("a", (pins, pin) => {
         const options = ["--lan", "lan0", "--eface", "wan0", "--name", "a", "--pin-dir", pins];
         const refused = setup("up", ...options, "--fast");
         assert.equal(refused.code, 2);
         assert.match(refused.err, /no program is pinned at .*\/past/);
-        object.program("output").pin(`${pins}/a/past`);
+        pin("past");
         up(...options);
         const slow = saved();
         up(...options, "--fast");
@@ -167,22 +171,16 @@ for (const kind of ["nft", "legacy"] as const) {
         up(...options);
         assert.deepEqual(saved(), slow);
         assertOk(setup("down", "--name", "a"));
-      } finally {
-        object.close();
-        rmSync(pins, { recursive: true, force: true });
-      }
+      });
     });
 
     test("answers that eBPF confirms don't go to the queue", () => {
-      const pins = `/sys/fs/bpf/${id}`;
-      mkdirSync(`${pins}/a`, { recursive: true });
-      const object = native.loadObject({ path: compileOutput() });
-      try {
+      withPins("a", (pins, pin) => {
         const options = ["--lan", "lan0,lan1", "--eface", "wan0", "--name", "a", "--pin-dir", pins];
         const refused = setup("up", ...options, "--answers");
         assert.equal(refused.code, 2);
         assert.match(refused.err, /no program is pinned at .*\/answer/);
-        object.program("output").pin(`${pins}/a/answer`);
+        pin("answer");
         up(...options);
         const without = saved();
         up(...options, "--answers");
@@ -199,10 +197,7 @@ for (const kind of ["nft", "legacy"] as const) {
         up(...options);
         assert.deepEqual(saved(), without);
         assertOk(setup("down", "--name", "a"));
-      } finally {
-        object.close();
-        rmSync(pins, { recursive: true, force: true });
-      }
+      });
     });
 
     test("what --dry-run prints is what up installs, and it installs nothing", () => {
@@ -282,11 +277,8 @@ for (const kind of ["nft", "legacy"] as const) {
     });
 
     test("this box's own egress: OUTPUT asks the pinned program, and down doesn't need it any more", () => {
-      const pins = `/sys/fs/bpf/${id}`;
-      mkdirSync(`${pins}/own`, { recursive: true });
-      const object = native.loadObject({ path: compileOutput() });
-      try {
-        object.program("output").pin(`${pins}/own/output`);
+      withPins("own", (pins, pin) => {
+        pin("output");
         up("--eface", "wan0", "--iface", "lan0", "--name", "own", "--pin-dir", pins);
         const expected = [
           "-A INPUT -j L7EGG-IN-own",
@@ -330,10 +322,7 @@ for (const kind of ["nft", "legacy"] as const) {
         rmSync(pins, { recursive: true });
         assertOk(setup("down", "--name", "own"));
         assert.deepEqual(rulesOf(kind, "", "mangle"), []);
-      } finally {
-        object.close();
-        rmSync(pins, { recursive: true, force: true });
-      }
+      });
     });
 
     test("status: not up, up, and what is missing", () => {
